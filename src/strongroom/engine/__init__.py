@@ -1,0 +1,1 @@
+"""Runs phases: the only user of pyinfra's State API."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API: server-side apply, waits, readiness. Uses the official client."""

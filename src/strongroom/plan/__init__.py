@@ -1,0 +1,1 @@
+"""Wanted state and observed state in, steps out. Pure: nothing here talks to a host."""

@@ -1,0 +1,100 @@
+"""Runs a mode's phases: observes, plans, and with hands also carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from strongroom.engine.remote import Remote
+from strongroom.engine.session import Session
+from strongroom.errors import StrongroomError
+from strongroom.model.cluster import Host
+from strongroom.phases.base import Context, ControllerPhase, HostPhase, Phase
+from strongroom.plan.resource import Resource, Step
+from strongroom.report.progress import Progress
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of the plan, with where it belongs."""
+
+    phase: str
+    host: str
+    step: Step
+
+
+@dataclass
+class Run:
+    """One pass over phases: ``hands`` says whether changes are carried out or only listed."""
+
+    context: Context
+    session: Session
+    progress: Progress
+    hands: bool
+    changes: list[Change] = field(default_factory=list)
+
+    def phases(self, phases: Sequence[Phase]) -> list[Change]:
+        """Run phases in order and return every change made (or, without hands, pending)."""
+        for phase in phases:
+            with self.progress.step(phase.title):
+                before = len(self.changes)
+                if isinstance(phase, ControllerPhase):
+                    self._record(phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands))
+                else:
+                    self._host_phase(phase)
+                if len(self.changes) == before:
+                    self.progress.say("nothing to do")
+        return self.changes
+
+    def _host_phase(self, phase: HostPhase) -> None:
+        for wave in phase.waves(self.context.inventory):
+            done = self.session.each(wave, lambda host, remote: self._converge(phase, host, remote))
+            for host, steps in zip(wave, done, strict=True):
+                self._record(phase.name, host.name, steps)
+
+    def _record(self, phase: str, host: str, steps: Sequence[Step]) -> None:
+        self.changes += [Change(phase, host, step) for step in steps]
+
+    def _converge(self, phase: HostPhase, host: Host, remote: Remote) -> list[Step]:
+        resources = phase.resources(self.context, host)
+        steps = pending(resources, remote)
+        if self.hands:
+            # A change can bring forth another (a new configuration a restart), seen only when read again; what is
+            # still pending after that would be pending for ever.
+            rounds = 0
+            todo = steps
+            while todo:
+                self._perform(todo, remote)
+                todo = pending(resources, remote)
+                rounds += 1
+                if rounds == _ROUNDS and todo:
+                    raise StrongroomError(
+                        f"{host.name}: {phase.name}: {todo[0].sentence}: still pending after it was done {rounds} times",
+                        hint="something else on the host changes it back",
+                    )
+                steps += [step for step in todo if step not in steps]
+        return steps
+
+    def _perform(self, steps: Sequence[Step], remote: Remote) -> None:
+        for alone, batch in groupby(steps, key=lambda step: bool(step.uploads or step.journal or step.leader_input)):
+            group = list(batch)
+            for together in ([[step] for step in group] if alone else [group]):
+                for step in together:
+                    self.progress.say(f"{remote.name}: {step.sentence}")
+                remote.perform(together, self._given(together[0]))
+
+    def _given(self, step: Step) -> str | None:
+        if step.leader_input is None:
+            return None
+        lines = self.session.leader.run(step.leader_input, doing="asking for a join credential")
+        return " ".join(lines).strip()
+
+
+_ROUNDS = 3
+
+
+def pending(resources: Sequence[Resource], remote: Remote) -> list[Step]:
+    """What is to do on a host: one execution, then pure planning."""
+    seen = remote.observe(resources)
+    return [step for resource in resources for step in resource.steps(seen[resource.key])]

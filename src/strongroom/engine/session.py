@@ -1,0 +1,145 @@
+"""Connections to all hosts of an inventory, for one run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from getpass import getuser
+from typing import Any, TypeVar
+
+import gevent
+from pyinfra.api.config import Config
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.inventory import Inventory as PyinfraInventory
+from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.connect import connect_all, disconnect_all
+from pyinfra.context import ctx_config, ctx_state
+
+from strongroom.engine.remote import Remote
+from strongroom.errors import StrongroomError
+from strongroom.model.cluster import Host, Inventory
+
+T = TypeVar("T")
+_LOCK = "/run/strongroom.operator"
+
+
+class _Errors(BaseStateCallback):
+    def __init__(self) -> None:
+        self.of: dict[str, str] = {}
+
+    def host_connect_error(self, state: State, host: Any, error: Exception) -> None:  # type: ignore[override]  # noqa: ARG002
+        self.of[host.name] = str(error.args[0] if error.args else error)
+
+
+class Session:
+    """All hosts of an inventory, connected and locked for one operator."""
+
+    def __init__(self, inventory: Inventory, state: State, remotes: dict[str, Remote]) -> None:
+        self.inventory = inventory
+        self.state = state
+        self.remotes = remotes
+
+    def remote(self, host: Host) -> Remote:
+        """The connection to a host."""
+        return self.remotes[host.name]
+
+    @property
+    def leader(self) -> Remote:
+        """The connection to the first control plane host."""
+        return self.remote(self.inventory.leader)
+
+    def each(self, hosts: Sequence[Host], function: Callable[[Host, Remote], T]) -> list[T]:
+        """Call ``function`` for every host at the same time, and return the results in the order of ``hosts``.
+
+        Raises:
+            StrongroomError: with a line for every host that failed; the others were carried to their end.
+        """
+        jobs = [self.state.pool.spawn(self._guarded, function, host) for host in hosts]
+        gevent.joinall(jobs)
+        results = [job.get() for job in jobs]
+        failed = [result for result in results if isinstance(result, StrongroomError)]
+        if len(failed) == 1:
+            raise failed[0]
+        if failed:
+            raise StrongroomError("\n".join(map(str, failed)), hint=failed[0].hint)
+        return [result for result in results if not isinstance(result, StrongroomError)]
+
+    def _guarded(self, function: Callable[[Host, Remote], T], host: Host) -> T | StrongroomError:
+        # Contexts are per greenlet, and an exception must not take the other hosts' work down with it.
+        with ctx_state.use(self.state), ctx_config.use(self.state.config):
+            try:
+                return function(host, self.remote(host))
+            except StrongroomError as error:
+                return error
+
+
+@contextmanager
+def connect(pyinfra_inventory: PyinfraInventory, inventory: Inventory, *, lock: bool = True) -> Iterator[Session]:
+    """Connect to every host, or to none.
+
+    ``lock`` takes the operator lock on each host: held by the connection, so it ends with it, however that ends.
+
+    Raises:
+        StrongroomError: a line for each host that cannot be reached, or that another operator holds.
+    """
+    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    state = State(pyinfra_inventory, Config(CONNECT_TIMEOUT=20))
+    errors = _Errors()
+    state.add_callback_handler(errors)
+    try:
+        with ctx_state.use(state), ctx_config.use(state.config):
+            connect_all(state)
+    except PyinfraError:
+        pass  # its message names no host; the callback has them all
+    if errors.of:
+        disconnect_all(state)
+        raise StrongroomError(
+            "\n".join(f"{name}: cannot connect: {text}" for name, text in sorted(errors.of.items())),
+            hint="check address, user and host key (ssh_known_hosts_file) in the inventory; nothing was changed",
+        )
+    session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory})
+    channels: list[Any] = []
+    try:
+        if lock:
+            session.each(inventory.hosts, lambda _, remote: channels.append(_hold(remote)))
+        yield session
+    finally:
+        for channel in channels:
+            channel.close()
+        disconnect_all(state)
+
+
+def _hold(remote: Remote) -> Any:
+    """Take the operator lock on a host and keep it as long as the returned channel lives."""
+    client = getattr(remote.host.connector, "client", None)
+    if client is None:  # no SSH: a local or fake host, which nobody else is operating
+        return _NoChannel()
+    owner = f"{getuser()}@{socket.gethostname()} pid {os.getpid()}"
+    channel = client.get_transport().open_session()
+    remote.executions += 1
+    command = (
+        f"exec 8>>{_LOCK}; if flock -n 8; then echo '{owner} since '$(date -u +%FT%TZ) > {_LOCK}; echo held; exec cat;"
+        f" else echo busy; cat {_LOCK}; fi"
+    )
+    sudo = "sudo -n " if remote.host.data.get("_sudo") else ""
+    channel.exec_command(f"{sudo}sh -c {_quote(command)}")
+    answer = channel.makefile("r").readline().strip()
+    if answer == "held":
+        return channel
+    holder = channel.makefile("r").readline().strip() or "somebody"
+    channel.close()
+    if answer == "busy":
+        raise StrongroomError(f"{remote.name}: held by another operator: {holder}", hint="wait for them, or end that run")
+    raise StrongroomError(f"{remote.name}: the operator lock {_LOCK} cannot be taken", hint="root or passwordless sudo is needed")
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+class _NoChannel:
+    def close(self) -> None:
+        """Nothing was opened."""

@@ -1,0 +1,120 @@
+"""Read and verify a bundle: ``bundle.json`` and ``artifacts/<file>``, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from strongroom.errors import StrongroomError
+from strongroom.fetch.hashing import sha256_files
+from strongroom.fetch.lockfile import one_line
+from strongroom.model.bundle import Artifact, BundleManifest
+
+MANIFEST = "bundle.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in a folder."""
+
+    folder: Path
+    manifest: BundleManifest
+
+    def path(self, artifact: Artifact) -> Path:
+        """Where an artifact's file lies."""
+        return self.folder / "artifacts" / artifact.file
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle and check the names and sizes of its files, not their digests: cheap, and no proof.
+
+    Raises:
+        StrongroomError: ``bundle.json`` is missing or not of its schema; a file is missing, unlisted, no plain file, or
+            of another size.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StrongroomError(
+            f"{path}: cannot be read: {error.strerror}", hint="is this the bundle's folder?"
+        ) from error
+    try:
+        manifest = BundleManifest.model_validate_json(text)
+    except ValidationError as error:
+        raise StrongroomError(one_line(path, error)) from error
+    bundle = Bundle(folder, manifest)
+    _check_names(bundle)
+    return bundle
+
+
+def verify(folder: Path) -> Bundle:
+    """Read a bundle and hash every file of it.
+
+    Raises:
+        StrongroomError: as :func:`load`, or a file's SHA-256 is another; the line names the file and both sums.
+    """
+    bundle = load(folder)
+    wanted = {bundle.path(artifact): artifact for artifact in bundle.manifest.artifacts}
+    try:
+        sums = sha256_files(wanted)
+    except OSError as error:
+        raise StrongroomError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    for path, found in sums.items():
+        if found != wanted[path].sha256:
+            raise StrongroomError(
+                f"{path}: its SHA-256 is {found}, and {MANIFEST} says {wanted[path].sha256}",
+                hint="the file is damaged or was changed: make or copy the bundle again",
+            )
+    return bundle
+
+
+def _check_names(bundle: Bundle) -> None:
+    """Exactly the listed files are there, as plain files of the listed sizes below plain folders."""
+    found: dict[str, os.stat_result] = {}
+    for parent, folders, names in os.walk(bundle.folder):
+        for name in [*folders, *names]:
+            path = Path(parent, name)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode) or not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+                raise StrongroomError(f"{path}: is no plain file, and a bundle has nothing else")
+            if stat.S_ISREG(status.st_mode):
+                found[str(path.relative_to(bundle.folder))] = status
+    wanted = {f"artifacts/{artifact.file}": artifact for artifact in bundle.manifest.artifacts}
+    for name, artifact in wanted.items():
+        if name not in found:
+            raise StrongroomError(f"{bundle.folder / name}: is missing, and {MANIFEST} lists it")
+        if found[name].st_size != artifact.size:
+            raise StrongroomError(
+                f"{bundle.folder / name}: is {found[name].st_size} bytes, and {MANIFEST} says {artifact.size}"
+            )
+    if extra := sorted(set(found) - set(wanted) - {MANIFEST}):
+        raise StrongroomError(f"{bundle.folder / extra[0]}: is not listed in {MANIFEST}")
+
+
+def write_manifest(manifest: BundleManifest, folder: Path) -> None:
+    """Write ``bundle.json``."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def copy(source: Path, out: Path) -> Path:
+    """Copy a bundle to a folder that doesn't exist yet; it appears complete and verified, or not at all.
+
+    Raises:
+        StrongroomError: ``out`` is there already, or the copy differs from its manifest.
+    """
+    if out.exists():
+        raise StrongroomError(f"{out}: is there already", hint="name a folder that doesn't exist")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        staging = Path(temporary, "bundle")
+        shutil.copytree(source, staging)
+        verify(staging)
+        staging.rename(out)
+    return out

@@ -1,0 +1,184 @@
+"""Make a bundle from upstream's releases: everything that the lock names, each byte checked against its pin."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from strongroom import paths
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.fetch import bundle, lockfile, registry, tarball
+from strongroom.fetch.go_toolchain import machine_arch
+from strongroom.fetch.hashing import sha256_bytes, sha256_file
+from strongroom.fetch.http import Client
+from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
+from strongroom.model.lock import UNPINNED, Lock, LockEntry
+from strongroom.report.progress import progress
+
+#: `kubernetes=1.36.4` stands for these: they are released together.
+KUBERNETES = (
+    "kubelet", "kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
+)  # fmt: skip
+_AT_ONCE = 4
+
+
+def parse_versions(settings: Sequence[str]) -> dict[str, str]:
+    """``component=version`` arguments as a dict; ``kubernetes=...`` sets all of :data:`KUBERNETES`.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    versions = {}
+    for setting in settings:
+        component, equals, version = setting.partition("=")
+        if not component or not equals or not version:
+            raise ConfigError(f"--set {setting}: is not of the form component=version")
+        versions.update(dict.fromkeys(KUBERNETES if component == "kubernetes" else (component,), version))
+    return versions
+
+
+def selection(lock: Lock, arch: str, versions: dict[str, str], where: str) -> tuple[LockEntry, ...]:
+    """What goes into the bundle.
+
+    Raises:
+        ConfigError: unknown component or version, or an entry has no pin yet.
+    """
+    chosen = lock.select(arch, versions)
+    if unpinned := [str(entry) for entry in chosen if not entry.pinned]:
+        raise ConfigError(
+            f"{where}: {len(unpinned)} of {len(chosen)} artifacts are unpinned: {', '.join(unpinned)}",
+            hint="`strongroom lock update --lock FILE` pins them on a machine with a network; then `--lock FILE`",
+        )
+    return chosen
+
+
+def create(
+    out: Path | None = None,
+    lock_path: Path | None = None,
+    arch: str | None = None,
+    versions: dict[str, str] | None = None,
+    client: Client | None = None,
+) -> Path:
+    """Download a bundle; it appears complete, or not at all.
+
+    Args:
+        out: the folder, which must not exist yet. None: below the cache, under the digest of what is selected.
+        lock_path: another lock than the packaged one.
+        arch: ``amd64`` or ``arm64``; None is this machine's.
+        versions: component -> version, where not the lock's default.
+
+    Raises:
+        ConfigError: a bad lock, an unknown version, an unpinned artifact.
+        StrongroomError: a download failed or has another digest.
+    """
+    lock, wanted_arch = lockfile.load(lock_path), arch or machine_arch()
+    chosen = selection(lock, wanted_arch, versions or {}, (lock_path or lockfile.artifacts_path()).name)
+    digest = sha256_bytes("".join(f"{entry.model_dump_json()}\n" for entry in chosen).encode())
+    final = out or paths.cache_dir() / "bundles" / digest
+    if final.exists():
+        if out is None and bundle.load(final).manifest.digest == f"sha256:{digest}":
+            return final
+        raise StrongroomError(f"{final}: is there already", hint="name a folder that doesn't exist")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".creating-") as temporary:
+        staging = Path(temporary, "bundle")
+        (staging / "artifacts").mkdir(parents=True)
+        artifacts = _download_all(chosen, staging / "artifacts", client or Client())
+        manifest = BundleManifest.model_validate(
+            {"arch": wanted_arch, "origin": "upstream", "digest": f"sha256:{digest}", "artifacts": artifacts}
+        )
+        bundle.write_manifest(manifest, staging)
+        staging.rename(final)
+    return final
+
+
+def _download_all(chosen: Sequence[LockEntry], folder: Path, client: Client) -> tuple[Artifact, ...]:
+    with progress.step(f"downloading {len(chosen)} artifacts"), ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(_download, entry, folder, client) for entry in chosen]
+        try:
+            return tuple(future.result() for future in futures)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:
+    strip, files, image_digest = 0, tuple[BundledFile, ...](), None
+    if entry.kind == "image":
+        assert entry.image is not None
+        assert entry.digest is not None
+        path = folder / f"{entry.component}-{entry.version}-{entry.arch}.oci.tar"
+        image_digest = registry.pull(entry.image, entry.digest, entry.arch, path, client)
+    else:
+        assert entry.url is not None
+        assert entry.sha256 is not None
+        suffix = "" if entry.kind == "binary" else _suffix(entry.url)
+        path = folder / f"{entry.component}-{entry.version}-{entry.arch}{suffix}"
+        client.fetch(entry.url, path, entry.sha256, entry.size)
+        if entry.kind == "binary":
+            path.chmod(0o755)
+            files = (BundledFile(path=f"bin/{entry.component}", sha256=entry.sha256, mode="0755"),)
+        else:
+            strip = tarball.strip_for(path, entry.prefix)
+            files = tarball.listing(path, strip, entry.subdir)
+    progress.say(f"{entry}: {path.stat().st_size} bytes")
+    return Artifact(
+        component=entry.component,
+        version=entry.version,
+        arch=entry.arch,
+        kind=entry.kind,
+        file=path.name,
+        size=path.stat().st_size,
+        sha256=sha256_file(path),
+        licence=entry.licence,
+        source=entry.source,
+        stand_in=entry.stand_in,
+        strip=strip,
+        subdir=entry.subdir,
+        files=files,
+        image=entry.image,
+        image_digest=image_digest,
+    )
+
+
+def _suffix(url: str) -> str:
+    """``.tar.gz``, ``.tgz``, ``.tar.zst``: what a host's tar goes by."""
+    name = Path(urlsplit(url).path)
+    return "".join(name.suffixes[-2:]) if name.suffixes[-2:-1] == [".tar"] else name.suffix
+
+
+def update(lock: Lock, arch: str | None, components: Sequence[str], client: Client) -> tuple[Lock, tuple[str, ...]]:
+    """Pin what is unpinned, by downloading it (files) or asking for its digest now (images).
+
+    Pins that are there stay. An entry that can't be had stays unpinned.
+
+    Returns:
+        The new lock, and one line for each entry that could not be pinned.
+    """
+    entries, failed = [], []
+    for entry in lock.artifacts:
+        if entry.pinned or (arch and entry.arch != arch) or (components and entry.component not in components):
+            entries.append(entry)
+            continue
+        try:
+            entries.append(_pin(entry, client))
+        except StrongroomError as error:
+            entries.append(entry)
+            failed.append(f"{entry}: {error}")
+    return lock.model_copy(update={"artifacts": tuple(entries)}), tuple(failed)
+
+
+def _pin(entry: LockEntry, client: Client) -> LockEntry:
+    with progress.step(f"pinning {entry}"):
+        if entry.image is not None:
+            changes: dict[str, object] = {"digest": registry.resolve(entry.image, client)}
+        else:
+            assert entry.url is not None
+            sha256, size = client.measure(entry.url)
+            changes = {"sha256": sha256, "size": size}
+    pinned = LockEntry.model_validate({**entry.model_dump(), **changes})
+    assert UNPINNED not in (pinned.sha256, pinned.digest)
+    return pinned

@@ -1,0 +1,160 @@
+"""Build a bundle from Go modules: the road for a lab that reaches a Go module proxy and no release site.
+
+The bundle lies in the cache under its recipe's digest, so the second build returns at once. Everything is built in a
+temporary folder beside it and renamed when complete; a lock file keeps two builds from doing the same work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from strongroom import paths
+from strongroom.errors import StrongroomError
+from strongroom.fetch import bundle, oci_image, tarball
+from strongroom.fetch.go_recipe import GoRecipe, recipe
+from strongroom.fetch.hashing import sha256_file
+from strongroom.fetch.tarball import Member
+from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
+from strongroom.model.lock import GoComponent, GoModule
+from strongroom.report.progress import progress
+
+
+def build_from_go_modules(out: Path | None = None) -> Path:
+    """Build, or find in the cache, the bundle of this machine's architecture.
+
+    Args:
+        out: where to copy it to; it must not exist yet. None: it stays in the cache.
+
+    Returns:
+        The bundle's folder. A bundle found in the cache was checked by names and sizes alone; whoever installs from it
+        calls :func:`strongroom.fetch.bundle.verify`.
+
+    Raises:
+        StrongroomError: a tool is missing, a pin differs, a build fails.
+    """
+    if out is not None and out.exists():
+        raise StrongroomError(f"{out}: is there already", hint="name a folder that doesn't exist")
+    wanted = recipe()
+    final = paths.cache_dir() / "bundles" / wanted.digest.removeprefix("sha256:")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(final.with_suffix(".lock")):
+        if not _usable(final, wanted.digest):
+            _build_into(wanted, final)
+    if out is None:
+        return final
+    return bundle.copy(final, out)
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("waiting for another build of this bundle")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _usable(folder: Path, digest: str) -> bool:
+    """Whether a complete bundle of this recipe is there; a damaged one is removed, it can be built again."""
+    if not folder.exists():
+        return False
+    try:
+        if bundle.load(folder).manifest.digest == digest:
+            return True
+        reason = "it is of another recipe"
+    except StrongroomError as error:
+        reason = str(error)
+    progress.say(f"building the cached bundle again: {reason}")
+    shutil.rmtree(folder)
+    return False
+
+
+def _build_into(wanted: GoRecipe, final: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".building-") as temporary:
+        staging, binaries = Path(temporary, "bundle"), Path(temporary, "bin")
+        (staging / "artifacts").mkdir(parents=True)
+        artifacts = []
+        for component in wanted.lock.components:
+            with progress.step(f"building {component.component} {component.version}"):
+                artifacts.append(_build_component(wanted, component, binaries / component.component, staging))
+        manifest = BundleManifest(
+            arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts)
+        )
+        bundle.write_manifest(manifest, staging)
+        staging.rename(final)
+
+
+def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, staging: Path) -> Artifact:
+    work.mkdir(parents=True)
+    module = wanted.lock.module(component.module)
+    members = [
+        Member(binary.path, 0o755, path=_compile(wanted, module, binary.package, work / str(number)))
+        for number, binary in enumerate(component.binaries)
+    ]
+    for extra in component.files:
+        content = wanted.root / extra.file if extra.file else None
+        members.append(Member(extra.path, 0o644, path=content) if content else Member(extra.path, 0o755))
+    return _pack(wanted, module, component, members, staging)
+
+
+def _compile(wanted: GoRecipe, module: GoModule, package: str, out: Path) -> Path:
+    arguments = ["build", "-ldflags", " ".join(("-s", "-w", *module.ldflags)), "-o", str(out)]
+    if module.tags:
+        arguments += ["-tags", ",".join(module.tags)]
+    wanted.toolchain.run([*arguments, package], wanted.root / module.name, cgo=module.cgo)
+    return out
+
+
+def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: list[Member], staging: Path) -> Artifact:
+    """Turn built files into the component's one artifact; binaries move, so nothing is kept twice."""
+    name = f"{component.component}-{component.version}-{wanted.arch}"
+    source = f"{component.source or module.source} (built from Go modules with {wanted.toolchain.version}"
+    files: tuple[BundledFile, ...] = ()
+    image = image_digest = None
+    if component.kind == "binary":
+        path = staging / "artifacts" / name
+        assert members[0].path is not None
+        members[0].path.rename(path)
+        path.chmod(0o755)
+        files = (BundledFile(path=members[0].name, sha256=sha256_file(path), mode="0755"),)
+    elif component.image is None:
+        path = staging / "artifacts" / f"{name}.tar"
+        with path.open("wb") as file:
+            tarball.write(members, file)
+        files = tarball.listing(path, component.strip, component.subdir)
+    else:
+        path = staging / "artifacts" / f"{name}.oci.tar"
+        if component.image.with_nft:
+            members += wanted.nft.members
+            source += f"; with nft of the package nftables {wanted.nft.version}"
+        image = component.image.reference
+        image_digest = oci_image.build(
+            oci_image.Recipe(image, wanted.arch, tuple(members), component.image.entrypoint, component.image.user), path
+        )
+    for member in members:
+        if member.path is not None and member.path.is_relative_to(staging.parent):
+            member.path.unlink(missing_ok=True)
+    return Artifact(
+        component=component.component,
+        version=component.version,
+        arch=wanted.arch,
+        kind=component.kind,
+        file=path.name,
+        size=path.stat().st_size,
+        sha256=sha256_file(path),
+        licence=component.licence or module.licence,
+        source=f"{source}; {wanted.compiler})" if module.cgo else f"{source})",
+        stand_in=component.stand_in,
+        strip=component.strip,
+        subdir=component.subdir,
+        files=files,
+        image=image,
+        image_digest=image_digest,
+    )

@@ -1,0 +1,188 @@
+"""Download with proxies, private CAs, retries, and verification before anything has its final name.
+
+Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), CAs from OpenSSL's default (``SSL_CERT_FILE``) and, in
+addition, from a file. Nothing is resumed: a download is whole, or it is begun again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import ssl
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import IO, BinaryIO, TypeVar
+
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.report.progress import progress
+
+CHUNK = 1 << 20
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+T = TypeVar("T")
+
+
+class Refused(StrongroomError):
+    """The server answered with a status that another try won't change."""
+
+    def __init__(self, url: str, status: int, reason: str, headers: Message) -> None:
+        super().__init__(f"{url}: the server answered {status} {reason}")
+        self.status, self.headers = status, headers
+
+
+class _Trouble(Exception):
+    """Something that another try may change."""
+
+
+class _SameOrBetter(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but never from https to http."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https:"):
+            raise StrongroomError(f"{req.full_url}: redirects to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to download: ``ca_file`` (PEM) is trusted besides the system's CAs; ``delay`` and ``timeout`` are seconds."""
+
+    ca_file: Path | None = None
+    tries: int = 4
+    delay: float = 1.0
+    timeout: float = 60.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        context = ssl.create_default_context()
+        if self.ca_file is not None:
+            try:
+                context.load_verify_locations(cafile=str(self.ca_file))
+            except OSError as error:  # ssl.SSLError is one
+                raise ConfigError(f"--ca-file {self.ca_file}: is no readable PEM file of certificates") from error
+        return urllib.request.build_opener(_SameOrBetter, urllib.request.HTTPSHandler(context=context))
+
+    @contextmanager
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
+        request = urllib.request.Request(url, headers={"User-Agent": "strongroom"})  # noqa: S310 (the lock has https only)
+        for key, value in headers.items():
+            request.add_unredirected_header(key, value)  # a token is for this server, not for where it redirects to
+        try:
+            with self._opener().open(request, timeout=self.timeout) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            if error.code in _AGAIN:
+                raise _Trouble(f"the server answered {error.code} {error.reason}") from error
+            raise Refused(url, error.code, error.reason, error.headers) from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise StrongroomError(
+                    f"{url}: its certificate is not trusted: {error.reason.verify_message}",
+                    hint="name a private CA with --ca-file or SSL_CERT_FILE",
+                ) from error
+            raise _Trouble(str(error.reason)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _Trouble(str(error) or type(error).__name__) from error
+
+    def _again(self, url: str, attempt: Callable[[], T]) -> T:
+        for number in range(1, self.tries + 1):
+            try:
+                return attempt()
+            except _Trouble as error:
+                if number == self.tries:
+                    raise StrongroomError(f"{url}: {error} ({self.tries} tries)", hint=_proxy_hint()) from error
+                progress.say(f"{url}: {error}; trying again")
+                self.sleep(self.delay * 2 ** (number - 1))
+        raise AssertionError("tries is at least 1")
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, limit: int = 8 << 20) -> tuple[bytes, Message]:
+        """A small document, and the answer's headers.
+
+        Raises:
+            Refused: the server refuses. StrongroomError: it can't be reached, or the document is over ``limit`` bytes.
+        """
+
+        def attempt() -> tuple[bytes, Message]:
+            with self._open(url, headers or {}) as response:
+                body = response.read(limit + 1)
+                if len(body) > limit:
+                    raise StrongroomError(f"{url}: is more than {limit} bytes")
+                _complete(response, len(body))
+                return body, response.headers
+
+        return self._again(url, attempt)
+
+    def measure(self, url: str) -> tuple[str, int]:
+        """SHA-256 and size of a remote file, without keeping it; errors as :meth:`fetch`."""
+
+        def attempt() -> tuple[str, int]:
+            with open(os.devnull, "wb") as nowhere, self._open(url, {}) as response:
+                return _receive(response, nowhere, None, url)
+
+        return self._again(url, attempt)
+
+    def fetch(
+        self, url: str, out: Path, sha256: str, size: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> int:
+        """Download to ``out``, which appears only with the wanted digest (and size, when known).
+
+        Returns:
+            Its size in bytes.
+
+        Raises:
+            Refused: the server refuses.
+            StrongroomError: unreachable or cut short after all tries, or another SHA-256 or size (not tried again).
+        """
+
+        def attempt() -> int:
+            handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+            try:
+                with os.fdopen(handle, "wb") as file, self._open(url, headers or {}) as response:
+                    found, received = _receive(response, file, size, url)
+                if found != sha256:
+                    raise StrongroomError(
+                        f"{url}: its SHA-256 is {found}, and the lock wants {sha256}",
+                        hint="the file upstream changed, or something between changes it: don't use it",
+                    )
+                os.chmod(name, 0o644)
+                os.replace(name, out)
+            finally:
+                Path(name).unlink(missing_ok=True)
+            return received
+
+        return self._again(url, attempt)
+
+
+def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str) -> tuple[str, int]:
+    hashed, received = hashlib.sha256(), 0
+    while chunk := response.read(CHUNK):
+        received += len(chunk)
+        if size is not None and received > size:
+            raise StrongroomError(f"{url}: is more than the {size} bytes that the lock wants")
+        hashed.update(chunk)
+        out.write(chunk)
+    _complete(response, received)
+    if size is not None and received != size:
+        raise StrongroomError(f"{url}: is {received} bytes, and the lock wants {size}")
+    return hashed.hexdigest(), received
+
+
+def _complete(response: http.client.HTTPResponse, received: int) -> None:
+    """``read`` with a size doesn't tell that a connection ended early."""
+    told = response.headers.get("Content-Length")
+    if told is not None and told.isdigit() and int(told) != received:
+        raise _Trouble(f"the connection ended after {received} of {told} bytes")
+
+
+def _proxy_hint() -> str | None:
+    proxies = urllib.request.getproxies()
+    return f"the proxy in use is {proxies['https']}" if "https" in proxies else "is HTTPS_PROXY needed here?"

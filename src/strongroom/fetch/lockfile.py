@@ -1,0 +1,107 @@
+"""Read and write the lock files. YAML in, models out; a bad key is one line that names the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from strongroom import paths
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.fetch.hashing import sha256_file
+from strongroom.model.bundle import Frozen
+from strongroom.model.lock import GoLock, Lock, LockEntry
+
+Model = TypeVar("Model", bound=Frozen)
+
+ARTIFACTS_HEADER = """\
+# Every remote byte of strongroom (model: strongroom.model.lock.Lock): one entry per component, version and architecture,
+# sorted. What is `unpinned` is refused by `bundle create`; `lock update --lock FILE` records it. `default` names the
+# versions that a bundle takes unless told otherwise. Sizes are bytes, null when nobody recorded them.
+"""
+
+
+def artifacts_path() -> Path:
+    """The packaged ``artifacts.lock``."""
+    return paths.catalog("artifacts.lock")
+
+
+def go_modules_path() -> Path:
+    """The packaged ``go-modules.lock``."""
+    return paths.catalog("go-modules.lock")
+
+
+def one_line(path: Path, error: ValidationError) -> str:
+    """The first problem of a validation, as ``file: key: what is wrong, found what``, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"])
+    found = "" if isinstance(first["input"], dict) else f", found {str(first['input'])[:80]!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path}: {where + ': ' if where else ''}{message}{found}{more}"
+
+
+def _load(path: Path, model: type[Model]) -> Model:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(one_line(path, error)) from error
+
+
+def load(path: Path | None = None) -> Lock:
+    """``artifacts.lock``, packaged or at a path.
+
+    Raises:
+        ConfigError: unreadable, no YAML, or not of the schema (unsorted counts).
+    """
+    return _load(path or artifacts_path(), Lock)
+
+
+def load_go(path: Path | None = None) -> GoLock:
+    """``go-modules.lock``; errors as :func:`load`."""
+    return _load(path or go_modules_path(), GoLock)
+
+
+def dump(lock: Lock) -> str:
+    """``artifacts.lock`` as YAML text; keys that an entry doesn't need are left out, an unknown size is null."""
+    entries = []
+    for entry in lock.artifacts:
+        said = entry.model_dump(mode="json", exclude_defaults=True)
+        entries.append({key: said.get(key) for key in LockEntry.model_fields if key in said or key == "size"})
+    content = {"schema_version": lock.schema_version, "default": dict(lock.default), "artifacts": entries}
+    return ARTIFACTS_HEADER + yaml.safe_dump(content, sort_keys=False, width=140)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a lock so that a reader sees the old one or the new one.
+
+    Raises:
+        StrongroomError: the folder isn't there or isn't writable.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise StrongroomError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def repin_go(text: str, root: Path) -> str:
+    """``go-modules.lock`` with the digests that go.mod and go.sum have now; comments and all else stay."""
+    lock = GoLock.model_validate(yaml.safe_load(text))
+    for module in lock.modules:
+        for name, old in (("go.mod", module.go_mod), ("go.sum", module.go_sum)):
+            text = text.replace(old, sha256_file(root / module.name / name))
+    return text

@@ -1,0 +1,155 @@
+"""Pull an image by digest from an OCI registry into an OCI layout archive, every byte verified on its way in.
+
+Protocol: OCI distribution specification 1.1, with the Bearer token flow that registries have in common. The digest of
+the manifest (or index) is the pin; it has the digests of all else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import urllib.parse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strongroom.errors import StrongroomError
+from strongroom.fetch.hashing import sha256_bytes
+from strongroom.fetch.http import Client, Refused
+from strongroom.fetch.oci_image import INDEX, MANIFEST, descriptor, names, write_layout
+
+_INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass
+class Repository:
+    """A repository of a registry, and the token that it asked for. Loopback registries speak http, all others https."""
+
+    host: str
+    name: str
+    client: Client
+    _token: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reference: str, client: Client) -> tuple[Repository, str]:
+        """Split ``host[:port]/name:tag`` into the repository and the tag."""
+        rest, _, tag = reference.rpartition(":")
+        host, _, name = rest.partition("/")
+        return cls(host, name, client), tag
+
+    def _url(self, kind: str, reference: str) -> str:
+        scheme = "http" if self.host.rpartition(":")[0] in _LOOPBACK else "https"
+        return f"{scheme}://{self.host}/v2/{self.name}/{kind}/{reference}"
+
+    def manifest(self, reference: str) -> tuple[bytes, str]:
+        """The bytes of a manifest or index by tag or digest, and its media type; a digest is verified."""
+        url = self._url("manifests", reference)
+        accept = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
+        try:
+            body, headers = self.client.get(url, {**accept, **self._token})
+        except Refused as refused:
+            if refused.status != 401 or self._token:
+                raise
+            self._login(refused.headers.get("WWW-Authenticate", ""))
+            body, headers = self.client.get(url, {**accept, **self._token})
+        found = f"sha256:{sha256_bytes(body)}"
+        if reference.startswith("sha256:") and found != reference:
+            raise StrongroomError(f"{url}: its digest is {found}, and {reference} was asked for")
+        content = _object(body, url)
+        return body, str(content.get("mediaType") or headers.get_content_type())
+
+    def blob(self, digest: str, size: int, out: Path) -> None:
+        """Download a blob; verified before it is there."""
+        self.client.fetch(self._url("blobs", digest), out, _hex(digest), size, self._token)
+
+    def _login(self, challenge: str) -> None:
+        fields = dict(_CHALLENGE.findall(challenge))
+        if not challenge.lower().startswith("bearer ") or "realm" not in fields:
+            raise StrongroomError(
+                f"{self.host}: asks for {challenge.split(' ')[0] or 'no'} authentication, not for Bearer"
+            )
+        query = {key: fields[key] for key in ("service", "scope") if key in fields}
+        url = f"{fields['realm']}?{urllib.parse.urlencode(query)}"
+        if self._url("", "").startswith("https:") and not url.startswith("https:"):
+            raise StrongroomError(f"{self.host}: sends for its token to {fields['realm']}, which is not https")
+        answer = _object(self.client.get(url)[0], url)
+        token = answer.get("token") or answer.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise StrongroomError(f"{url}: gave no token")
+        self._token = {"Authorization": f"Bearer {token}"}
+
+
+def _object(body: bytes, url: str) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        raise StrongroomError(f"{url}: is no JSON") from error
+    if not isinstance(content, dict):
+        raise StrongroomError(f"{url}: is no JSON object")
+    return content
+
+
+def _hex(digest: object) -> str:
+    if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise StrongroomError(f"image: {digest!r} is no SHA-256 digest")
+    return digest.removeprefix("sha256:")
+
+
+def resolve(reference: str, client: Client) -> str:
+    """The digest (``sha256:...``) that a tag has now."""
+    repository, tag = Repository.of(reference, client)
+    return f"sha256:{sha256_bytes(repository.manifest(tag)[0])}"
+
+
+def _for_platform(repository: Repository, digest: str, arch: str) -> tuple[str, bytes, str]:
+    """Digest, bytes and media type of one architecture's manifest, through the index if there is one."""
+    body, media_type = repository.manifest(digest)
+    if media_type in _INDEXES:
+        entries = json.loads(body).get("manifests", [])
+        platforms = [(entry.get("platform", {}), entry) for entry in entries]
+        fitting = [e for p, e in platforms if p.get("os") == "linux" and p.get("architecture") == arch]
+        if not fitting:
+            raise StrongroomError(f"{repository.host}/{repository.name}@{digest}: has no image for linux/{arch}")
+        digest = f"sha256:{_hex(fitting[0].get('digest'))}"
+        body, media_type = repository.manifest(digest)
+    if media_type not in _MANIFESTS:
+        raise StrongroomError(f"{repository.host}/{repository.name}@{digest}: is {media_type}, not an image's manifest")
+    return digest, body, media_type
+
+
+def pull(reference: str, digest: str, arch: str, out: Path, client: Client) -> str:
+    """Write one architecture of an image as an OCI layout archive that ``ctr images import`` names ``reference``.
+
+    Args:
+        reference: ``host/name:tag``; the tag only names, it is not asked for.
+        digest: the pin, of the manifest or the index (``sha256:...``).
+
+    Returns:
+        Digest of the architecture's manifest, which containerd shows after an import.
+
+    Raises:
+        StrongroomError: unreachable, refused, not this architecture, or any byte differs from its digest.
+    """
+    repository, _ = Repository.of(reference, client)
+    manifest_digest, manifest, media_type = _for_platform(repository, digest, arch)
+    content = _object(manifest, reference)
+    parts = [content.get("config"), *content.get("layers", [])]
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        blobs: dict[str, bytes | Path] = {_hex(manifest_digest): manifest}
+        for part in parts:
+            if not isinstance(part, dict) or not isinstance(part.get("size"), int):
+                raise StrongroomError(f"{reference}: its manifest has no proper list of config and layers")
+            name = _hex(part.get("digest"))
+            if name not in blobs:  # equal layers are there once
+                blobs[name] = Path(folder, name)
+                repository.blob(str(part["digest"]), part["size"], Path(folder, name))
+        platform = {"architecture": arch, "os": "linux"}
+        entry = descriptor(
+            media_type, _hex(manifest_digest), len(manifest), platform=platform, annotations=names(reference)
+        )
+        write_layout(out, entry, blobs.items())
+    return manifest_digest

@@ -1,0 +1,155 @@
+"""A connection to a cluster's API server, made from a kubeconfig that stays in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.report.progress import Progress
+
+FIELD_MANAGER = "strongroom"
+
+
+def with_server(kubeconfig: str, server: str) -> str:
+    """The kubeconfig with its clusters' server replaced by ``https://<server>``."""
+    content = yaml.safe_load(kubeconfig)
+    for cluster in content["clusters"]:
+        cluster["cluster"]["server"] = f"https://{server}"
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+class Api:
+    """One cluster. Objects are plain dicts, as in manifests."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        # Two seconds and 100 MB of imports: paid only by what talks to a cluster.
+        from kubernetes import config, dynamic
+
+        try:
+            self._client = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
+        except Exception as error:
+            raise StrongroomError(f"kubeconfig: {error}") from error
+        self.server = str(self._client.configuration.host)
+        self._make = lambda: dynamic.DynamicClient(self._client)
+        self._dynamic: Any = None
+
+    def get_raw(self, path: str) -> str:
+        """The body that the API server answers a GET with, as text."""
+        response = self._client.call_api(path, "GET", auth_settings=["BearerToken"], response_type=None, _preload_content=False,
+                                         _request_timeout=30)
+        return str(getattr(response, "data", response[0].data if isinstance(response, tuple) else response).decode())
+
+    def ready(self) -> bool:
+        """Whether the API server says that it is."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return self.get_raw("/readyz") == "ok"
+        except (ApiException, HTTPError, OSError):
+            return False
+
+    def wait_ready(self, progress: Progress, timeout: int = 900) -> None:
+        """Wait until the API server is ready.
+
+        Raises:
+            StrongroomError: it was not within ``timeout`` seconds.
+        """
+        self.wait(f"API server {self.server}", self.ready, progress, timeout)
+
+    def wait(self, what: str, done: Callable[[], bool], progress: Progress, timeout: int = 900) -> None:
+        """Poll ``done`` until it is true.
+
+        Raises:
+            StrongroomError: it was not within ``timeout`` seconds.
+        """
+        end, said = time.monotonic() + timeout, False
+        while not done():
+            if time.monotonic() > end:
+                raise StrongroomError(f"{what}: not ready after {timeout} s", hint="strongroom status shows what is where")
+            if not said:
+                progress.say(f"waiting for {what}")
+                said = True
+            time.sleep(2)
+
+    def _resource(self, manifest: dict[str, Any]) -> Any:
+        if self._dynamic is None:
+            self._dynamic = self._make()
+        return self._dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """An object, or ``None`` where there is none."""
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        try:
+            found = self._resource({"apiVersion": api_version, "kind": kind}).get(name=name, namespace=namespace)
+        except NotFoundError:
+            return None
+        return dict(found.to_dict())
+
+    def list(self, api_version: str, kind: str, **query: Any) -> list[dict[str, Any]]:
+        """All objects of a kind."""
+        found = self._resource({"apiVersion": api_version, "kind": kind}).get(**query)
+        return [dict(item) for item in found.to_dict()["items"]]
+
+    def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply under our field manager; what others own stays theirs, what is ours comes back."""
+        metadata = manifest["metadata"]
+        options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
+        applied = self._resource(manifest).server_side_apply(
+            body=manifest,
+            name=metadata["name"],
+            namespace=metadata.get("namespace"),
+            field_manager=FIELD_MANAGER,
+            force_conflicts=True,
+            **options,
+        )
+        return dict(applied.to_dict())
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
+        """Delete an object; one that is not there is no error."""
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        try:
+            self._resource({"apiVersion": api_version, "kind": kind}).delete(
+                name=name, namespace=namespace, body={"gracePeriodSeconds": 0}
+            )
+        except NotFoundError:
+            return
+
+    def difference(self, manifest: dict[str, Any]) -> str | None:
+        """What applying a manifest would change: ``absent``, the first differing field, or ``None`` for nothing.
+
+        The API server is asked itself, by a dry run, so defaults and other owners' fields never count.
+        """
+        metadata = manifest["metadata"]
+        live = self.get(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace"))
+        if live is None:
+            return "absent"
+        return first_difference(_bare(live), _bare(self.apply(manifest, dry_run=True)))
+
+
+def _bare(item: dict[str, Any]) -> dict[str, Any]:
+    metadata = {
+        key: value
+        for key, value in item.get("metadata", {}).items()
+        if key not in ("managedFields", "resourceVersion", "generation")
+    }
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
+
+
+def first_difference(live: Any, wanted: Any, path: str = "") -> str | None:
+    """Where two objects differ first, as ``a.b is X, wanted Y``; ``None`` when they don't."""
+    if isinstance(live, dict) and isinstance(wanted, dict):
+        for key in sorted(live.keys() | wanted.keys()):
+            inner = first_difference(live.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
+            if inner:
+                return inner
+        return None
+    return None if live == wanted else f"{path} is {live!r}, wanted {wanted!r}"

@@ -1,0 +1,235 @@
+"""The inventory's words: the ``cluster`` dict and the data of each host, validated before anything connects."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from strongroom.errors import ConfigError
+from strongroom.model.platform import Platform
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about names: an unknown key is an error, never a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Mode(StrEnum):
+    """What is isolated: each pod, or each whole node."""
+
+    CONTAINERS = "confidential-containers"
+    CLUSTER = "confidential-cluster"
+
+
+class Kubernetes(Frozen):
+    """How the control plane is set up; the version is the bundle's."""
+
+    pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
+    service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
+    cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
+    timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
+    etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
+    lease_seconds: int = Field(15, ge=15, le=300, description="leader election lease of controllers and scheduler")
+
+    @field_validator("pod_cidr", "service_cidr")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        ipaddress.IPv4Network(value)
+        return value
+
+
+class Runtime(Frozen):
+    """The container runtime of every worker."""
+
+    containerd: Literal["bundle", "distribution"] = Field(
+        "bundle", description="containerd 2.x from the bundle, or the one that the distribution installed"
+    )
+    shims: tuple[str, ...] = Field(("qemu-coco-dev",), min_length=1, description="Kata shims to register, by name")
+
+
+class Cluster(Frozen):
+    """The ``cluster`` dict of an inventory."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", description="DNS label of up to 40 characters")
+    mode: Mode = Field(Mode.CONTAINERS, description="what is isolated: each pod, or each node")
+    claim: Literal["confidential", "none"] = Field(description="what the cluster is said to be; verify holds you to it")
+    bundle: str | None = Field(None, description="folder of artifacts; --bundle overrides it")
+    kubeconfig: str | None = Field(None, description="where the kubeconfig goes; never over an existing file")
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes)
+    runtime: Runtime = Field(default_factory=Runtime)
+    waive: dict[str, str] = Field(default_factory=dict, description="preflight checks to waive: id -> reason")
+
+
+class Host(Frozen):
+    """What strongroom needs to know of one host, beside how to reach it."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")
+    address: str = Field(description="IPv4 address on the network between the hosts")
+    platform: Platform = Field(Platform.NONE, description="the TEE this host must have")
+    pod_subnet: str | None = Field(None, description="its /24 of the pod network; from the address's last octet")
+    api_address: str | None = Field(None, description="host:port of its API server as the controller reaches it")
+    roles: frozenset[str] = frozenset()
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return str(ipaddress.IPv4Address(value))
+
+    def api(self) -> str:
+        """``host:port`` of the API server on this host, as the controller reaches it."""
+        return self.api_address or f"{self.address}:6443"
+
+
+ROLES = ("control_plane", "workers")
+_HOST_KEYS = ("address", "platform", "pod_subnet", "api_address")
+_FOREIGN = re.compile(r"^(ssh_|docker_|podman_|_|fake_|local_)|^cluster$")
+
+
+class Inventory(Frozen):
+    """A whole, valid inventory: the cluster and its hosts, in the order of their names."""
+
+    cluster: Cluster
+    hosts: tuple[Host, ...]
+
+    def role(self, role: str) -> tuple[Host, ...]:
+        """Hosts with a role, sorted by name."""
+        return tuple(host for host in self.hosts if role in host.roles)
+
+    @property
+    def leader(self) -> Host:
+        """The control plane host that starts the cluster: the first by name."""
+        return self.role("control_plane")[0]
+
+    @property
+    def runtime_hosts(self) -> tuple[Host, ...]:
+        """Hosts that carry the runtime and its pods: the workers, or the control plane where there are none."""
+        return self.role("workers") or self.role("control_plane")
+
+    def host(self, name: str) -> Host:
+        """The host of that name."""
+        return next(host for host in self.hosts if host.name == name)
+
+    def pod_subnet(self, host: Host) -> str:
+        """The /24 of the pod network that a host's pods use."""
+        if host.pod_subnet:
+            return host.pod_subnet
+        network = ipaddress.IPv4Network(self.cluster.kubernetes.pod_cidr)
+        return f"{network.network_address + 256 * int(host.address.rsplit('.', 1)[1])}/24"
+
+
+def _nearest(found: str, allowed: Sequence[str]) -> str:
+    close = get_close_matches(found, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    for part in path:
+        if not isinstance(part, str) or part not in model.model_fields:
+            return model
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model
+        model = inner
+    return model
+
+
+def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[str]:
+    """One line for each thing that pydantic refused: where, key, value found, what is allowed, nearest match."""
+    lines = []
+    for problem in error.errors():
+        path = problem["loc"]
+        key = ".".join(map(str, path))
+        if problem["type"] == "extra_forbidden":
+            allowed = sorted(_model_at(model, path[:-1]).model_fields)
+            lines.append(f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{_nearest(str(path[-1]), allowed)}")
+        elif problem["type"] == "missing":
+            field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
+            lines.append(f"{where}: {key}: missing; it says {field.description}")
+        else:
+            context = problem.get("ctx", {})
+            found = problem["input"]
+            options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
+            near = _nearest(str(found), options) if options else ""
+            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            lines.append(f"{where}: {key}: found {found!r}, allowed is {message}{near}")
+    return lines
+
+
+def _host_problems(inventory: Inventory) -> list[str]:
+    problems = []
+    planes = inventory.role("control_plane")
+    if len(planes) != 1:
+        names = ", ".join(host.name for host in planes) or "none"
+        problems.append(
+            f"group control_plane: found {len(planes)} hosts ({names}), allowed is one in this version"
+            " (two would lose quorum with either of them)"
+        )
+    for attribute in ("address", "pod_subnet"):
+        owners: dict[str, str] = {}
+        for host in inventory.hosts:
+            value = host.address if attribute == "address" else inventory.pod_subnet(host)
+            if value in owners:
+                fix = "give each its own" if attribute == "address" else "set pod_subnet on one of them"
+                problems.append(f"host {host.name}: {attribute}: {value} is {owners[value]}'s as well; {fix}")
+            owners[value] = host.name
+    pods = ipaddress.IPv4Network(inventory.cluster.kubernetes.pod_cidr)
+    services = ipaddress.IPv4Network(inventory.cluster.kubernetes.service_cidr)
+    if pods.overlaps(services):
+        problems.append(f"cluster: kubernetes.service_cidr: {services} overlaps pod_cidr {pods}; take another range")
+    for host in inventory.hosts:
+        for network, key in ((pods, "pod_cidr"), (services, "service_cidr")):
+            if ipaddress.IPv4Address(host.address) in network:
+                problems.append(f"host {host.name}: address: {host.address} lies in kubernetes.{key} {network}")
+    return problems
+
+
+def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> Inventory:
+    """Check a whole inventory.
+
+    Args:
+        cluster: the ``cluster`` dict as the inventory has it.
+        hosts: name -> (groups, data), as pyinfra merged them.
+
+    Raises:
+        ConfigError: one line for every problem found, not only for the first.
+    """
+    problems: list[str] = []
+    parsed: Cluster | None = None
+    if not isinstance(cluster, dict):
+        raise ConfigError(
+            f"cluster: found {type(cluster).__name__}, allowed is a dict in the data of group all",
+            hint="strongroom init writes a commented sample",
+        )
+    try:
+        parsed = Cluster.model_validate(cluster)
+    except ValidationError as error:
+        problems += explain("cluster", Cluster, error)
+    valid = []
+    for name, (groups, data) in sorted(hosts.items()):
+        for key in data:
+            if key not in _HOST_KEYS and not _FOREIGN.match(key):
+                problems.append(
+                    f"host {name}: {key}: unknown key; allowed are {', '.join(_HOST_KEYS)} and pyinfra's own"
+                    f"{_nearest(key, _HOST_KEYS)}"
+                )
+        roles = frozenset(groups) & frozenset(ROLES)
+        if not roles:
+            problems.append(f"host {name}: in none of the groups {', '.join(ROLES)}")
+        fields = {key: data[key] for key in _HOST_KEYS if key in data}
+        try:
+            valid.append(Host(name=name, roles=roles, **fields))
+        except ValidationError as error:
+            problems += explain(f"host {name}", Host, error)
+    if parsed is not None and len(valid) == len(hosts):
+        inventory = Inventory(cluster=parsed, hosts=tuple(valid))
+        problems += _host_problems(inventory)
+        if not problems:
+            return inventory
+    raise ConfigError(*(problems or ["inventory: no hosts"]))

@@ -1,0 +1,204 @@
+"""The pins: ``artifacts.lock`` for what is downloaded, ``go-modules.lock`` for what is built from Go modules.
+
+An entry of :class:`Lock` is one remote file or image. ``sha256`` (of the file) or ``digest`` (of the image's manifest or
+index) is the pin; :data:`UNPINNED` says that nobody recorded one yet, and such an entry is refused by ``bundle create``.
+:class:`GoLock` pins sources by the digest of each module folder's ``go.sum``, which pins every source in turn, and the
+toolchain by its version. Nothing here reads a file; :mod:`strongroom.fetch.lockfile` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from strongroom.errors import ConfigError
+from strongroom.model.bundle import Arch, Below, Digest, Frozen, Kind, Name, Sha256
+
+UNPINNED = "unpinned"
+
+
+class LockEntry(Frozen):
+    """One remote artifact for one architecture.
+
+    ``prefix`` is the folder inside an archive that becomes the version's prefix on a host, ``subdir`` the folder below
+    that prefix which archives without folders of their own go to. ``size`` is in bytes, ``None`` when not known.
+    """
+
+    component: Name
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]*$")
+    arch: Arch
+    kind: Kind
+    url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    image: str | None = Field(default=None, pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+:[A-Za-z0-9._-]+$")
+    size: Annotated[int, Field(gt=0)] | None = None
+    sha256: Sha256 | Literal["unpinned"] | None = None
+    digest: Digest | Literal["unpinned"] | None = None
+    prefix: Below | Literal[""] = ""
+    subdir: Below | Literal[""] = ""
+    licence: str = Field(min_length=1)
+    source: str = Field(pattern=r"^https://\S+$")
+    stand_in: bool = False
+
+    @model_validator(mode="after")
+    def _as_its_kind(self) -> LockEntry:
+        is_image = self.kind == "image"
+        for key, wanted in (("image", is_image), ("digest", is_image), ("url", not is_image), ("sha256", not is_image)):
+            if (getattr(self, key) is not None) != wanted:
+                raise ValueError(
+                    f"{self.component} {self.version}: the kind {self.kind} has {'a' if wanted else 'no'} {key}"
+                )
+        return self
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its bytes are known."""
+        return UNPINNED not in (self.sha256, self.digest)
+
+    @property
+    def key(self) -> tuple[str, tuple[tuple[int, str], ...], str]:
+        """Entries are sorted by component, version (numbers as numbers) and architecture; no two share a key."""
+        return self.component, version_key(self.version), self.arch
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.version} {self.arch}"
+
+
+def version_key(version: str) -> tuple[tuple[int, str], ...]:
+    """``1.9`` before ``1.36``: the parts between dots and dashes, numbers as numbers."""
+    parts = version.removeprefix("v").replace("-", ".").split(".")
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def in_order(keys: Iterable[Any]) -> None:
+    """Raise ValueError unless the keys rise strictly."""
+    before: Any = None
+    for key in keys:
+        if before is not None and key <= before:
+            raise ValueError(f"{key} comes after {before}: entries are sorted, and each is there once")
+        before = key
+
+
+class Lock(Frozen):
+    """``artifacts.lock``. ``default`` names the version of each component that a bundle takes unless told otherwise."""
+
+    schema_version: Literal[1] = 1
+    default: dict[Name, str]
+    artifacts: tuple[LockEntry, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Lock:
+        in_order(entry.key for entry in self.artifacts)
+        in_order(self.default)
+        for component, version in self.default.items():
+            if version not in self.versions(component):
+                raise ValueError(f"default: {component} {version} is not among artifacts")
+        return self
+
+    def versions(self, component: str) -> tuple[str, ...]:
+        """The versions of a component, oldest first."""
+        return tuple(dict.fromkeys(entry.version for entry in self.artifacts if entry.component == component))
+
+    def unpinned(self) -> tuple[LockEntry, ...]:
+        """What has no digest yet."""
+        return tuple(entry for entry in self.artifacts if not entry.pinned)
+
+    def select(self, arch: str, versions: dict[str, str] | None = None) -> tuple[LockEntry, ...]:
+        """One entry per component of ``default``, for an architecture, with some versions replaced.
+
+        Raises:
+            ConfigError: no such component or version, or not for this architecture.
+        """
+        wanted = dict(self.default)
+        for component, version in (versions or {}).items():
+            if version not in (known := self.versions(component)):
+                allowed = ", ".join(known) or "nothing; it is no component"
+                raise ConfigError(f"{component}: {version!r} is not in the lock, which has {allowed}")
+            wanted[component] = version
+        chosen = {e.component: e for e in self.artifacts if e.arch == arch and wanted.get(e.component) == e.version}
+        if missing := sorted(set(wanted) - set(chosen)):
+            raise ConfigError(f"{missing[0]}: the lock has no {wanted[missing[0]]} for {arch}")
+        return tuple(chosen[component] for component in sorted(chosen))
+
+
+class GoModule(Frozen):
+    """A folder below ``catalog/go``: its pins and how its packages are compiled."""
+
+    name: Name
+    go_mod: Sha256
+    go_sum: Sha256
+    cgo: bool = False
+    tags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    licence: str = Field(min_length=1)
+    source: str = Field(pattern=r"^https://\S+$")
+
+
+class GoBinary(Frozen):
+    """A package, and the path of its binary in the archive or image (``bin/<component>`` for the kind binary)."""
+
+    package: str = Field(min_length=1)
+    path: Below
+
+
+class GoFile(Frozen):
+    """A file below ``catalog/go`` that is packed as it is; without ``file`` an empty folder."""
+
+    file: Below | None = None
+    path: Below
+
+
+class GoImage(Frozen):
+    """An image of the binaries. ``with_nft`` adds the controller's ``nft`` and its libraries (for kube-proxy)."""
+
+    reference: str = Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+:[A-Za-z0-9._-]+$")
+    entrypoint: tuple[str, ...] = Field(min_length=1)
+    user: str = ""
+    with_nft: bool = False
+
+
+class GoComponent(Frozen):
+    """What one component of a bundle is made of."""
+
+    component: Name
+    version: str
+    module: Name
+    kind: Kind
+    binaries: tuple[GoBinary, ...] = Field(min_length=1)
+    files: tuple[GoFile, ...] = ()
+    strip: int = Field(default=0, ge=0)
+    subdir: Below | Literal[""] = ""
+    image: GoImage | None = None
+    licence: str | None = None
+    source: str | None = None
+    stand_in: bool = False
+
+    @model_validator(mode="after")
+    def _as_its_kind(self) -> GoComponent:
+        if (self.kind == "image") != (self.image is not None):
+            raise ValueError(f"{self.component}: image belongs to the kind image, and only to it")
+        return self
+
+
+class GoLock(Frozen):
+    """``go-modules.lock``. ``go`` is the toolchain, as Go names it (``go1.26.8``)."""
+
+    schema_version: Literal[1] = 1
+    go: str = Field(pattern=r"^go1\.\d+\.\d+$")
+    modules: tuple[GoModule, ...]
+    components: tuple[GoComponent, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GoLock:
+        in_order(module.name for module in self.modules)
+        in_order(component.component for component in self.components)
+        known = {module.name for module in self.modules}
+        for component in self.components:
+            if component.module not in known:
+                raise ValueError(f"{component.component}: module {component.module!r} is not among modules")
+        return self
+
+    def module(self, name: str) -> GoModule:
+        """A module by name; the validator saw that it is there."""
+        return next(module for module in self.modules if module.name == name)

@@ -1,0 +1,157 @@
+"""Kubernetes: kubelet, control plane and workers by kubeadm, and the pod network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from strongroom.model.cluster import Host, Inventory
+from strongroom.phases.base import Context, template
+from strongroom.phases.runtime import component, links
+from strongroom.plan.artifacts import Image
+from strongroom.plan.files import File
+from strongroom.plan.kubeadm import CONFIG, ControlPlane, Worker
+from strongroom.plan.resource import Resource
+from strongroom.plan.system import Unit
+
+CONTROL_PLANE_IMAGES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+NODE_IMAGES = ("kube-proxy",)
+_SOCKET = "unix:///run/containerd/containerd.sock"
+
+
+def _arguments(**values: str) -> list[dict[str, str]]:
+    return [{"name": name.replace("_", "-"), "value": value} for name, value in values.items()]
+
+
+def kubeadm_config(context: Context, host: Host) -> bytes:
+    """kubeadm's configuration for the first control plane host (kubeadm.k8s.io/v1beta4), as YAML documents."""
+    inventory, manifest = context.inventory, context.bundle.manifest
+    kubernetes = inventory.cluster.kubernetes
+    wait = f"{kubernetes.timeout_minutes}m0s"
+    lease = kubernetes.lease_seconds
+    leases = _arguments(
+        leader_elect_lease_duration=f"{lease}s",
+        leader_elect_renew_deadline=f"{lease * 2 // 3}s",
+        leader_elect_retry_period=f"{max(2, lease // 7)}s",
+    )
+    repository = str(manifest.of("kube-apiserver").image).rpartition("/")[0]
+    init: dict[str, Any] = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": host.address, "bindPort": 6443},
+        "nodeRegistration": {
+            "name": host.name,
+            "criSocket": _SOCKET,
+            "imagePullPolicy": "IfNotPresent",
+            # Where there are no workers, pods go to the control plane: it must not repel them.
+            "taints": [] if host in inventory.runtime_hosts else None,
+            "kubeletExtraArgs": _arguments(node_ip=host.address),
+        },
+        "timeouts": {
+            name: wait
+            for name in (
+                "controlPlaneComponentHealthCheck",
+                "kubeletHealthCheck",
+                "kubernetesAPICall",
+                "etcdAPICall",
+                "tlsBootstrap",
+                "discovery",
+            )
+        },
+    }
+    if init["nodeRegistration"]["taints"] is None:
+        del init["nodeRegistration"]["taints"]
+    cluster = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "clusterName": inventory.cluster.name,
+        "kubernetesVersion": f"v{manifest.of('kubelet').version}",
+        "imageRepository": repository,
+        "controlPlaneEndpoint": f"{host.address}:6443",
+        "networking": {"serviceSubnet": kubernetes.service_cidr},
+        "apiServer": {"certSANs": sorted({host.address, host.name, host.api().rpartition(":")[0], "127.0.0.1"})},
+        "controllerManager": {"extraArgs": leases},
+        "scheduler": {"extraArgs": leases},
+        "etcd": {
+            "local": {
+                "extraArgs": _arguments(
+                    heartbeat_interval=str(kubernetes.etcd_heartbeat_ms),
+                    election_timeout=str(kubernetes.etcd_heartbeat_ms * 10),
+                )
+            }
+        },
+    }
+    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd"}
+    proxy = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "clusterCIDR": kubernetes.pod_cidr,
+    }
+    return b"# Managed by strongroom.\n" + yaml.safe_dump_all([init, cluster, kubelet, proxy], sort_keys=False).encode()
+
+
+def pod_network(inventory: Inventory, host: Host) -> list[File]:
+    """CNI without any image: each pod on a veth of its own, a /24 a host, plain routes between the hosts."""
+    conflist = {
+        "cniVersion": "1.0.0",
+        "name": "strongroom",
+        "plugins": [
+            {
+                "type": "ptp",
+                "ipMasq": True,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{"subnet": inventory.pod_subnet(host)}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+    routes = [(inventory.pod_subnet(other), other.address) for other in inventory.hosts if other != host]
+    return [
+        File("/etc/cni/net.d/10-strongroom.conflist", json.dumps(conflist, indent=2).encode() + b"\n", mode="0600"),
+        File("/etc/systemd/system/strongroom-pod-routes.service", template("cni/pod-routes.service.j2", routes=routes)),
+    ]
+
+
+class KubernetesPhase:
+    """The control plane first, then all workers together."""
+
+    name = "kubernetes"
+    title = "Set up Kubernetes"
+
+    def waves(self, inventory: Inventory) -> Sequence[Sequence[Host]]:
+        planes = inventory.role("control_plane")
+        workers = tuple(host for host in inventory.role("workers") if host not in planes)
+        return [*([plane] for plane in planes), *([workers] if workers else [])]
+
+    def resources(self, context: Context, host: Host) -> Sequence[Resource]:
+        inventory, manifest = context.inventory, context.bundle.manifest
+        plane = host == inventory.leader
+        dns = any(artifact.component == "coredns" for artifact in manifest.artifacts)
+        names = [*(CONTROL_PLANE_IMAGES if plane else ()), *NODE_IMAGES, *(["coredns"] if dns and plane else [])]
+        wanted: list[Resource] = []
+        for name in ("kubelet", "kubeadm", *(["kubectl"] if plane else [])):
+            program = component(context, name)
+            wanted += [program, *links(program.artifact)]
+        unit = File("/etc/systemd/system/kubelet.service", template("kubernetes/kubelet.service"))
+        wanted.append(unit)
+        if inventory.cluster.kubernetes.cni == "ptp":
+            network = pod_network(inventory, host)
+            wanted += [*network, Unit("strongroom-pod-routes.service", restart_on=(network[1].path,))]
+        if host in inventory.runtime_hosts:
+            names.append("verify-pod")
+        images = [manifest.of(name) for name in names]
+        wanted += [Image(image, context.bundle.path(image)) for image in images]
+        if plane:
+            config = File(CONFIG, kubeadm_config(context, host), mode="0600")
+            wanted += [config, ControlPlane(skip_phases=() if dns else ("addon/coredns",))]
+        else:
+            wanted.append(Worker(host.name, host.address))
+        # kubeadm starts the kubelet and writes what it runs with; from then on it is ours to keep running.
+        return [*wanted, Unit("kubelet.service", restart_on=(unit.path, "/usr/local/bin/kubelet"))]

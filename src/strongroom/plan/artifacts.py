@@ -1,0 +1,131 @@
+"""Artifacts of the bundle on a host: unpacked components and containerd's images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.model.bundle import Artifact
+from strongroom.plan.resource import Observed, Resource, Step, Upload, quote
+
+PREFIX = "/opt/strongroom"
+
+
+def install_prefix(artifact: Artifact) -> str:
+    """Where this version of a component lives on a host."""
+    return f"{PREFIX}/{artifact.component}/{artifact.version}"
+
+
+@dataclass(frozen=True)
+class Component(Resource):
+    """One version of a component under its own prefix, every file with the sum that the bundle pins.
+
+    The archive is verified before it is unpacked, unpacked beside its place, and moved there whole.
+    """
+
+    artifact: Artifact
+    source: Path
+
+    @property
+    def key(self) -> str:
+        return f"component {self.artifact.component} {self.artifact.version}"
+
+    @property
+    def prefix(self) -> str:
+        return install_prefix(self.artifact)
+
+    def _sums(self) -> str:
+        lines = [f"{entry.sha256}  {entry.path}\n" for entry in self.artifact.files if entry.sha256]
+        return "<<'STRONGROOM_END'\n" + "".join(lines) + "STRONGROOM_END"
+
+    def read(self) -> str:
+        modes = " ".join(quote(entry.path) for entry in self.artifact.files if entry.sha256)
+        wanted = "".join(f"{int(entry.mode, 8):o} {entry.path}\n" for entry in self.artifact.files if entry.sha256)
+        return (
+            f"cd {quote(self.prefix)} || exit 0\n"
+            f"sha256sum -c --quiet {self._sums()}\n[ $? = 0 ] && echo sums=ok || echo present=yes\n"
+            f"stat -c '%a %n' {modes} | cmp -s - /dev/fd/3 3<<'STRONGROOM_END' || echo modes=differ\n{wanted}STRONGROOM_END\n"
+            f"[ -z \"$(find . -type f -newer . -name '.*.strongroom-new' 2>/dev/null)\" ] || echo leftover=yes"
+        )
+
+    def _differing(self, seen: Observed) -> str:
+        names = [line.split(":")[0] for line in seen.lines if line.endswith(": FAILED") or "FAILED open" in line]
+        return ", ".join(names) or "files differ"
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields()
+        if now.get("sums") == "ok" and "modes" not in now:
+            return []
+        why = "absent" if not seen.lines else ("modes differ" if now.get("sums") == "ok" else self._differing(seen))
+        artifact = self.artifact
+        upload = Upload(self.source, artifact.sha256, artifact.size)
+        new, old = f"{self.prefix}.strongroom-new", f"{self.prefix}.strongroom-old"
+        into = f"{new}/{artifact.subdir}" if artifact.subdir else new
+        if artifact.kind == "binary":
+            unpack = f"install -m 0755 {upload.incoming} {quote(f'{new}/{artifact.files[0].path}')}"
+        else:
+            unpack = (
+                f"tar -x --no-same-owner --strip-components={artifact.strip} -C {quote(into)}"
+                f" {_decompress(artifact.file)} -f {upload.incoming}"
+            )
+        folders = sorted({into, *(f"{new}/{entry.path}".rpartition("/")[0] for entry in artifact.files)})
+        # sync -f before the rename: after a power cut the prefix is either whole or not there.
+        script = (
+            f"rm -rf {quote(new)} {quote(old)}; mkdir -p {' '.join(map(quote, folders))}\n{unpack}\n"
+            f"( cd {quote(new)}; sha256sum -c --quiet {self._sums()}\n) || fail '{artifact.file}: unpacked files are not"
+            f" what the bundle lists; rebuild the bundle'\n"
+            f"sync -f {quote(new)}; if [ -e {quote(self.prefix)} ]; then mv -T {quote(self.prefix)} {quote(old)}; fi\n"
+            f"mv -T {quote(new)} {quote(self.prefix)}; sync {quote(self.prefix.rpartition('/')[0])}; rm -rf {quote(old)}"
+        )
+        sentence = f"install {artifact.component} {artifact.version} ({why})"
+        return [Step(self.key, sentence, script, uploads=(upload,))]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        if not seen.lines:
+            return []
+        return [Step(self.key, f"remove {self.artifact.component} {self.artifact.version}", f"rm -rf {quote(self.prefix)}")]
+
+
+def _decompress(name: str) -> str:
+    for suffix, option in ((".tar.gz", "-z"), (".tgz", "-z"), (".tar.zst", "--zstd"), (".tar.xz", "-J")):
+        if name.endswith(suffix):
+            return option
+    return ""
+
+
+@dataclass(frozen=True)
+class Image(Resource):
+    """A container image in containerd's ``k8s.io`` namespace, by digest, pinned against the kubelet's garbage collector."""
+
+    artifact: Artifact
+    source: Path
+
+    @property
+    def key(self) -> str:
+        return f"image {self.artifact.image}"
+
+    def read(self) -> str:
+        reference = quote(f"name=={self.artifact.image}")
+        return (
+            f"ctr -n k8s.io images ls {reference} | sed -n 2p | {{ read -r name type digest rest || true\n"
+            f'[ -z "$digest" ] || echo digest=$digest\ncase "$rest" in *pinned=pinned*) echo pinned=yes;; esac; }}'
+        )
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now, artifact = seen.fields(), self.artifact
+        reference = quote(str(artifact.image))
+        pin = f"ctr -n k8s.io images label {reference} io.cri-containerd.pinned=pinned >/dev/null"
+        if now.get("digest") == artifact.image_digest and not seen.interrupted:
+            if "pinned" in now:
+                return []
+            return [Step(self.key, f"pin the image {artifact.image}", pin)]
+        why = "import was cut off" if seen.interrupted else "absent" if "digest" not in now else f"is {now['digest']}"
+        upload = Upload(self.source, artifact.sha256, artifact.size)
+        # Removing first: an unpacked layer that a power cut emptied would be taken for whole, by its name.
+        script = (
+            f"ctr -n k8s.io images rm --sync {reference} >/dev/null 2>&1 || true\n"
+            f"ctr -n k8s.io images import --local {upload.incoming} >/dev/null\n{pin}"
+        )
+        return [
+            Step(self.key, f"import the image {artifact.image} ({why})", script, uploads=(upload,), journal=True, timeout=1800)
+        ]

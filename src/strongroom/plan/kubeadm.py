@@ -1,0 +1,106 @@
+"""Starting and joining a cluster with kubeadm, in a way that survives being cut off at any point.
+
+`kubeadm init` and `join` are not idempotent and leave half a node behind when they die. Both are journalled: a step that
+was begun and never ended is undone with `kubeadm reset` before it is tried again. A node whose step did end is never
+reset by strongroom, whatever state its API server is in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strongroom.plan.resource import Observed, Resource, Step, quote
+
+CONFIG = "/etc/strongroom/kubeadm.yaml"
+LOG = "/var/log/strongroom-kubeadm.log"
+_SOCKET = "unix:///run/containerd/containerd.sock"
+_RESET = (
+    f"kubeadm reset --force --cri-socket {_SOCKET} > {LOG} 2>&1 || fail \"kubeadm reset: $(tail -n 3 {LOG} | tr '\\n' ' ')\"\n"
+    "rm -rf /etc/kubernetes /var/lib/etcd\n"
+)
+
+
+def _run(command: str) -> str:
+    return (
+        f"{command} > {LOG} 2>&1 || fail \"{command.split(' --')[0]}: "
+        f"$(grep -E 'rror|FATAL' {LOG} | tail -n 3 | tr '\\n' ' '); all of it is in {LOG} on the host\""
+    )
+
+
+@dataclass(frozen=True)
+class ControlPlane(Resource):
+    """The cluster's first control plane host, started with the kubeadm configuration in :data:`CONFIG`."""
+
+    skip_phases: tuple[str, ...] = ()
+    timeout: int = 1800
+
+    @property
+    def key(self) -> str:
+        return "control plane"
+
+    def read(self) -> str:
+        return (
+            "[ -f /etc/kubernetes/admin.conf ] && [ -f /etc/kubernetes/manifests/kube-apiserver.yaml ] && echo started=yes\n"
+            "[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes"
+        )
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields()
+        if "started" in now and not seen.interrupted:
+            return []
+        if "joined" in now and not seen.interrupted:
+            message = "this host is part of another cluster (/etc/kubernetes/kubelet.conf); kubeadm reset it first"
+            return [Step(self.key, "start the control plane", f"fail {quote(message)}")]
+        skip = f" --skip-phases {','.join(self.skip_phases)}" if self.skip_phases else ""
+        why = " (the last start was cut off)" if seen.interrupted else ""
+        script = (_RESET if seen.interrupted else "") + _run(f"kubeadm init --config {CONFIG} --skip-token-print{skip}")
+        return [Step(self.key, f"start the control plane{why}", script, journal=True, timeout=self.timeout)]
+
+
+@dataclass(frozen=True)
+class Worker(Resource):
+    """A host that joined the cluster as a worker; its join token lives for 20 minutes and is asked for when needed."""
+
+    name: str
+    address: str
+    timeout: int = 1800
+
+    @property
+    def key(self) -> str:
+        return "worker node"
+
+    def read(self) -> str:
+        return "[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes"
+
+    def steps(self, seen: Observed) -> list[Step]:
+        if "joined" in seen.fields() and not seen.interrupted:
+            return []
+        why = " (the last join was cut off)" if seen.interrupted else ""
+        # $INPUT is `kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H`: the token goes into a file that
+        # only root reads and that is gone with the step, not onto a command line.
+        script = (
+            (_RESET if seen.interrupted else "")
+            + 'set -- $INPUT\nendpoint=$3; token=; hash=\n'
+            'while [ $# -gt 1 ]; do case "$1" in --token) token=$2;; --discovery-token-ca-cert-hash) hash=$2;; esac; shift; done\n'
+            '[ -n "$token" ] && [ -n "$hash" ] || fail "the control plane gave no join credential"\n'
+            "f=/run/strongroom-join.yaml; trap 'rm -f $f' EXIT; umask 077\n"
+            "cat > $f <<STRONGROOM_END\n"
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n"
+            "discovery:\n  bootstrapToken:\n    apiServerEndpoint: $endpoint\n    token: $token\n"
+            "    caCertHashes: [$hash]\n"
+            f"nodeRegistration:\n  name: {self.name}\n  criSocket: {_SOCKET}\n"
+            f"  kubeletExtraArgs: [{{name: node-ip, value: {self.address}}}]\n"
+            "timeouts: {kubeletHealthCheck: 15m0s, kubernetesAPICall: 15m0s, tlsBootstrap: 15m0s, discovery: 15m0s}\n"
+            "STRONGROOM_END\numask 022\n"
+        ) + _run("kubeadm join --config $f")
+        return [
+            Step(
+                self.key,
+                f"join the cluster as a worker{why}",
+                script,
+                journal=True,
+                leader_input="kubeadm token create --ttl 20m --print-join-command 2>/dev/null",
+                timeout=self.timeout,
+                secret=True,
+            )
+        ]

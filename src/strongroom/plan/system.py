@@ -1,0 +1,149 @@
+"""Kernel and systemd: modules, sysctls, swap and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strongroom.plan.resource import Observed, Resource, Step, quote
+
+
+@dataclass(frozen=True)
+class Module(Resource):
+    """A kernel module that is loaded now (that it comes back after a reboot is a file's job)."""
+
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"module {self.name}"
+
+    def read(self) -> str:
+        builtin = f"grep -qs '/{self.name}.ko' /lib/modules/$(uname -r)/modules.builtin"
+        return f"if [ -d /sys/module/{self.name} ] || {builtin}; then echo loaded=yes; fi"
+
+    def steps(self, seen: Observed) -> list[Step]:
+        if "loaded" in seen.fields():
+            return []
+        return [Step(self.key, f"load the module {self.name}", f"modprobe {quote(self.name)}")]
+
+
+@dataclass(frozen=True)
+class Sysctl(Resource):
+    """A kernel parameter's running value (its file under sysctl.d is a :class:`~strongroom.plan.files.File`)."""
+
+    name: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        return f"sysctl {self.name}"
+
+    @property
+    def _path(self) -> str:
+        return "/proc/sys/" + self.name.replace(".", "/")
+
+    def read(self) -> str:
+        return f"[ -r {self._path} ] && echo value=$(cat {self._path})"
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields().get("value")
+        if now == self.value:
+            return []
+        sentence = f"set {self.name} to {self.value} (is {now if now is not None else 'not there'})"
+        return [Step(self.key, sentence, f"sysctl -qw {quote(f'{self.name}={self.value}')}")]
+
+
+@dataclass(frozen=True)
+class SwapOff(Resource):
+    """No swap in use, none in fstab, no swap unit that brings it back: the kubelet counts on it."""
+
+    @property
+    def key(self) -> str:
+        return "swap off"
+
+    def read(self) -> str:
+        return (
+            "sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/active=/'\n"
+            "grep -Es '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab | sed 's/^/fstab=/'\n"
+            "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'"
+        )
+
+    def steps(self, seen: Observed) -> list[Step]:
+        if not seen.lines:
+            return []
+        found = ", ".join(sorted({line.partition("=")[2].split()[0] for line in seen.lines}))
+        script = (
+            "swapoff -a\n"
+            "if grep -Eqs '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab; then\n"
+            "    sed -E 's/^([^#]\\S*\\s+\\S+\\s+swap\\s.*)$/# strongroom: \\1/' /etc/fstab"
+            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            "for unit in $(systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//'); do\n"
+            '    systemctl disable --now "$unit"\ndone'
+        )
+        return [Step(self.key, f"switch swap off ({found})", script)]
+
+
+@dataclass(frozen=True)
+class Unit(Resource):
+    """A systemd unit, enabled and active.
+
+    ``restart_on`` lists files (and links) whose change needs a restart. That a restart is due is read from the host: the
+    newest of those files is younger than the unit's last start. So a restart is not lost when a run dies between the
+    change and the restart, and nothing is restarted twice.
+    """
+
+    name: str
+    restart_on: tuple[str, ...] = ()
+    ready: str = ""
+    """Shell command that succeeds once the unit really serves; polled after a start."""
+
+    @property
+    def key(self) -> str:
+        return f"unit {self.name}"
+
+    def read(self) -> str:
+        newest = ""
+        if self.restart_on:
+            paths = " ".join(quote(path) for path in self.restart_on)
+            newest = f"\nstat -c 'changed=%.6Y %n' {paths} | sort -t= -k2 -n | tail -n 1"
+        return (
+            f"systemctl show {quote(self.name)} -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload\n"
+            f"t=$(systemctl show --timestamp=us+utc {quote(self.name)} -p ActiveEnterTimestamp --value)\n"
+            f'[ -z "$t" ] || echo started=$(date -u -d "$t" +%s.%6N){newest}'
+        )
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields()
+        unit = quote(self.name)
+        out = []
+        if now.get("NeedDaemonReload") == "yes":
+            out.append(Step(self.key, "let systemd read its units anew", "systemctl daemon-reload", because=self.key))
+        if now.get("UnitFileState") not in ("enabled", "static", "alias", "indirect", "generated"):
+            script = f"systemctl daemon-reload\nsystemctl unmask -q {unit}\nsystemctl enable -q {unit}\nsync -f /etc/systemd"
+            out.append(Step(self.key, f"enable {self.name} (is {now.get('UnitFileState') or 'not installed'})", script))
+        wait = f"\n{self._wait()}" if self.ready else ""
+        if now.get("ActiveState") != "active":
+            script = f"systemctl daemon-reload\nsystemctl reset-failed -q {unit} || true\nsystemctl start {unit}{wait}"
+            out.append(Step(self.key, f"start {self.name} (is {now.get('ActiveState') or 'not there'})", script))
+        elif (changed := self._changed_since_start(now)) is not None:
+            script = f"systemctl daemon-reload\nsystemctl restart {unit}{wait}"
+            sentence = f"restart {self.name} ({changed} is younger than its last start)"
+            out.append(Step(self.key, sentence, script, because=f"file {changed}"))
+        return out
+
+    def _changed_since_start(self, now: dict[str, str]) -> str | None:
+        stamp, _, path = now.get("changed", "").partition(" ")
+        if not stamp or "started" not in now:
+            return None
+        return path if float(stamp) > float(now["started"]) else None
+
+    def _wait(self) -> str:
+        return (
+            f"n=0; until {self.ready}; do n=$((n+1)); [ $n -lt 300 ] || fail '{self.name} does not answer after 5 minutes;"
+            f" see journalctl -u {self.name}'; sleep 1; done"
+        )
+
+    def undo(self, seen: Observed) -> list[Step]:
+        if seen.fields().get("LoadState") != "loaded":
+            return []
+        return [Step(self.key, f"stop and disable {self.name}", f"systemctl disable --now {quote(self.name)}")]
