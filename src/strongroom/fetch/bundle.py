@@ -70,7 +70,7 @@ def verify(folder: Path) -> Bundle:
         if found != wanted[path].sha256:
             raise StrongroomError(
                 f"{path}: its SHA-256 is {found}, and {MANIFEST} says {wanted[path].sha256}",
-                hint="the file is damaged or was changed: make or copy the bundle again",
+                hint="the file is damaged or was changed: remove the folder, then make or copy the bundle again",
             )
     return bundle
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,11 +85,39 @@ def _build_into(wanted: GoRecipe, final: Path) -> None:
         for component in wanted.lock.components:
             with progress.step(f"building {component.component} {component.version}"):
                 artifacts.append(_build_component(wanted, component, binaries / component.component, staging))
+        _check_image_names(wanted, artifacts, staging)
         manifest = BundleManifest(
             arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts)
         )
         bundle.write_manifest(manifest, staging)
         staging.rename(final)
+
+
+def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], staging: Path) -> None:
+    """kubeadm asks for images by names of its own making: those have to be the ones in the bundle.
+
+    Raises:
+        StrongroomError: an image that kubeadm will ask for isn't there.
+    """
+    by_name = {artifact.component: artifact for artifact in artifacts}
+    kubeadm, apiserver = by_name["kubeadm"], by_name["kube-apiserver"]
+    repository = str(apiserver.image).rpartition("/")[0]
+    asked = subprocess.run(
+        [staging / "artifacts" / kubeadm.file, "config", "images", "list"]
+        + ["--kubernetes-version", f"v{kubeadm.version}", "--image-repository", repository],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names = asked.stdout.split()
+    if asked.returncode or not names:
+        raise StrongroomError(
+            f"kubeadm config images list: ended with {asked.returncode}: {asked.stderr.strip()[-200:]}"
+        )
+    if missing := sorted(set(names) - {str(artifact.image) for artifact in artifacts}):
+        raise StrongroomError(
+            f"kubeadm {kubeadm.version} asks for the image {missing[0]}, and go-modules.lock makes none"
+        )
 
 
 def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, staging: Path) -> Artifact:

@@ -61,16 +61,20 @@ def check_pins(module: GoModule, root: Path) -> None:
 
 
 def c_compiler() -> str:
-    """Name and version of the C compiler, which links runc with cgo.
+    """The C compiler and the C library that runc is linked with: ``name and version, libc.a SHA-256``.
 
     Raises:
-        StrongroomError: there is none.
+        StrongroomError: one is missing.
     """
-    for name in ("gcc", "cc"):
-        if shutil.which(name):
-            done = subprocess.run([name, "--version"], capture_output=True, text=True, check=True)
-            return done.stdout.splitlines()[0].strip()
-    raise StrongroomError("gcc: not on the PATH; runc is built with cgo", hint="apt-get install gcc libc6-dev")
+    hint = "apt-get install gcc libc6-dev"
+    if shutil.which("gcc") is None:
+        raise StrongroomError("gcc: not on the PATH; runc is built with cgo", hint=hint)
+    version = subprocess.run(["gcc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    asked = subprocess.run(["gcc", "-print-file-name=libc.a"], capture_output=True, text=True, check=True)
+    library = Path(asked.stdout.strip())
+    if not library.is_absolute():  # gcc prints the bare name when it doesn't find the file
+        raise StrongroomError("libc.a: gcc doesn't find it; runc is linked statically", hint=hint)
+    return f"{version.strip()}, libc.a {sha256_file(library.resolve())[:16]}"
 
 
 def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:

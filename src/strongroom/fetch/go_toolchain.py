@@ -18,7 +18,7 @@ from strongroom.model.lock import GoLock
 _OPERATORS = frozenset(
     {
         "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOAUTH", "GOVCS",
-        "GOPATH", "GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOROOT", "GOENV", "GOMAXPROCS", "GOMEMLIMIT",
+        "GOPATH", "GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOENV", "GOMAXPROCS", "GOMEMLIMIT",
     }
 )  # fmt: skip
 
@@ -54,7 +54,8 @@ def environment(version: str, arch: str, operators: Mapping[str, str] = os.envir
         "GOEXPERIMENT": "",
         "GOFIPS140": "off",
     }
-    return {**kept, **pinned, **target}
+    c = {"CC": "gcc", "CGO_CFLAGS": "-O2 -g", "CGO_CPPFLAGS": "", "CGO_LDFLAGS": "-O2 -g"}
+    return {**kept, **pinned, **target, **c}
 
 
 @dataclass(frozen=True)

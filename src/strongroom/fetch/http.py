@@ -1,7 +1,7 @@
 """Download with proxies, private CAs, retries, and verification before anything has its final name.
 
-Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), CAs from OpenSSL's default (``SSL_CERT_FILE``) and, in
-addition, from a file. Nothing is resumed: a download is whole, or it is begun again.
+Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), CAs from OpenSSL's default (``SSL_CERT_FILE``)
+and, in addition, from a file. Nothing is resumed: a download is whole, or it is begun again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 T = TypeVar("T")
 
 
-class Refused(StrongroomError):
+class RefusedError(StrongroomError):
     """The server answered with a status that another try won't change."""
 
     def __init__(self, url: str, status: int, reason: str, headers: Message) -> None:
@@ -37,7 +37,7 @@ class Refused(StrongroomError):
         self.status, self.headers = status, headers
 
 
-class _Trouble(Exception):
+class _TransientError(Exception):
     """Something that another try may change."""
 
 
@@ -81,23 +81,23 @@ class Client:
                 yield response
         except urllib.error.HTTPError as error:
             if error.code in _AGAIN:
-                raise _Trouble(f"the server answered {error.code} {error.reason}") from error
-            raise Refused(url, error.code, error.reason, error.headers) from error
+                raise _TransientError(f"the server answered {error.code} {error.reason}") from error
+            raise RefusedError(url, error.code, error.reason, error.headers) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise StrongroomError(
                     f"{url}: its certificate is not trusted: {error.reason.verify_message}",
                     hint="name a private CA with --ca-file or SSL_CERT_FILE",
                 ) from error
-            raise _Trouble(str(error.reason)) from error
+            raise _TransientError(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Trouble(str(error) or type(error).__name__) from error
+            raise _TransientError(str(error) or type(error).__name__) from error
 
     def _again(self, url: str, attempt: Callable[[], T]) -> T:
         for number in range(1, self.tries + 1):
             try:
                 return attempt()
-            except _Trouble as error:
+            except _TransientError as error:
                 if number == self.tries:
                     raise StrongroomError(f"{url}: {error} ({self.tries} tries)", hint=_proxy_hint()) from error
                 progress.say(f"{url}: {error}; trying again")
@@ -108,7 +108,7 @@ class Client:
         """A small document, and the answer's headers.
 
         Raises:
-            Refused: the server refuses. StrongroomError: it can't be reached, or the document is over ``limit`` bytes.
+            RefusedError: the server refuses. StrongroomError: it can't be reached, or the document is over ``limit`` bytes.
         """
 
         def attempt() -> tuple[bytes, Message]:
@@ -139,7 +139,7 @@ class Client:
             Its size in bytes.
 
         Raises:
-            Refused: the server refuses.
+            RefusedError: the server refuses.
             StrongroomError: unreachable or cut short after all tries, or another SHA-256 or size (not tried again).
         """
 
@@ -169,7 +169,10 @@ def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None
         if size is not None and received > size:
             raise StrongroomError(f"{url}: is more than the {size} bytes that the lock wants")
         hashed.update(chunk)
-        out.write(chunk)
+        try:
+            out.write(chunk)
+        except OSError as error:  # a full disk is no trouble of the network's: another try doesn't help
+            raise StrongroomError(f"{url}: cannot be written: {error.strerror}") from error
     _complete(response, received)
     if size is not None and received != size:
         raise StrongroomError(f"{url}: is {received} bytes, and the lock wants {size}")
@@ -180,7 +183,7 @@ def _complete(response: http.client.HTTPResponse, received: int) -> None:
     """``read`` with a size doesn't tell that a connection ended early."""
     told = response.headers.get("Content-Length")
     if told is not None and told.isdigit() and int(told) != received:
-        raise _Trouble(f"the connection ended after {received} of {told} bytes")
+        raise _TransientError(f"the connection ended after {received} of {told} bytes")
 
 
 def _proxy_hint() -> str | None:

@@ -10,15 +10,17 @@ import json
 import re
 import tempfile
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from strongroom.errors import StrongroomError
 from strongroom.fetch.hashing import sha256_bytes
-from strongroom.fetch.http import Client, Refused
+from strongroom.fetch.http import Client, RefusedError
 from strongroom.fetch.oci_image import INDEX, MANIFEST, descriptor, names, write_layout
 
+T = TypeVar("T")
 _INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -49,22 +51,26 @@ class Repository:
         """The bytes of a manifest or index by tag or digest, and its media type; a digest is verified."""
         url = self._url("manifests", reference)
         accept = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
-        try:
-            body, headers = self.client.get(url, {**accept, **self._token})
-        except Refused as refused:
-            if refused.status != 401 or self._token:
-                raise
-            self._login(refused.headers.get("WWW-Authenticate", ""))
-            body, headers = self.client.get(url, {**accept, **self._token})
+        body, headers = self._with_token(lambda token: self.client.get(url, {**accept, **token}))
         found = f"sha256:{sha256_bytes(body)}"
         if reference.startswith("sha256:") and found != reference:
             raise StrongroomError(f"{url}: its digest is {found}, and {reference} was asked for")
-        content = _object(body, url)
-        return body, str(content.get("mediaType") or headers.get_content_type())
+        return body, str(_object(body, url).get("mediaType") or headers.get_content_type())
 
     def blob(self, digest: str, size: int, out: Path) -> None:
         """Download a blob; verified before it is there."""
-        self.client.fetch(self._url("blobs", digest), out, _hex(digest), size, self._token)
+        url, sha256 = self._url("blobs", digest), _hex(digest)
+        self._with_token(lambda token: self.client.fetch(url, out, sha256, size, token))
+
+    def _with_token(self, request: Callable[[dict[str, str]], T]) -> T:
+        """Ask with the token at hand; when the registry wants another (none yet, or too old), get one and ask again."""
+        try:
+            return request(self._token)
+        except RefusedError as refused:
+            if refused.status != 401:
+                raise
+            self._login(refused.headers.get("WWW-Authenticate", ""))
+            return request(self._token)
 
     def _login(self, challenge: str) -> None:
         fields = dict(_CHALLENGE.findall(challenge))

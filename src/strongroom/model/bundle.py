@@ -1,7 +1,7 @@
 """A bundle: all that hosts need, in one folder, so that nothing is fetched while they are provisioned.
 
-``bundle.json`` lists every file below ``artifacts/`` with its digest, and what unpacking it yields on a host. Digests are
-64 lower-case hexadecimal digits, sizes are bytes. Nothing here reads a file; :mod:`strongroom.fetch.bundle` does.
+``bundle.json`` lists every file below ``artifacts/`` with its digest, and what unpacking it yields on a host. Digests
+are 64 lower-case hexadecimal digits, sizes are bytes. Nothing here reads a file; :mod:`strongroom.fetch.bundle` does.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class BundledFile(Frozen):
 class Artifact(Frozen):
     """One file below ``artifacts/``, and what it becomes on a host.
 
-    ``strip`` and ``subdir`` are the unpack rule of an archive: ``tar --strip-components=STRIP`` into ``SUBDIR`` below the
-    version's prefix; ``files`` are the paths after that. An image goes to containerd and yields no files:
+    ``strip`` and ``subdir`` are the unpack rule of an archive: ``tar --strip-components=STRIP`` into ``SUBDIR`` below
+    the version's prefix; ``files`` are the paths after that. An image goes to containerd and yields no files:
     ``image`` and ``image_digest`` are what ``ctr images ls`` shows after ``ctr images import``.
     """
 

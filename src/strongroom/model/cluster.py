@@ -124,7 +124,7 @@ class Inventory(Frozen):
         return f"{network.network_address + 256 * int(host.address.rsplit('.', 1)[1])}/24"
 
 
-def _nearest(found: str, allowed: Sequence[str]) -> str:
+def nearest(found: str, allowed: Sequence[str]) -> str:
     close = get_close_matches(found, allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -148,7 +148,7 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
         key = ".".join(map(str, path))
         if problem["type"] == "extra_forbidden":
             allowed = sorted(_model_at(model, path[:-1]).model_fields)
-            lines.append(f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{_nearest(str(path[-1]), allowed)}")
+            lines.append(f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}")
         elif problem["type"] == "missing":
             field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
             lines.append(f"{where}: {key}: missing; it says {field.description}")
@@ -156,7 +156,7 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
             context = problem.get("ctx", {})
             found = problem["input"]
             options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
-            near = _nearest(str(found), options) if options else ""
+            near = nearest(str(found), options) if options else ""
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             lines.append(f"{where}: {key}: found {found!r}, allowed is {message}{near}")
     return lines
@@ -217,7 +217,7 @@ def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str,
             if key not in _HOST_KEYS and not _FOREIGN.match(key):
                 problems.append(
                     f"host {name}: {key}: unknown key; allowed are {', '.join(_HOST_KEYS)} and pyinfra's own"
-                    f"{_nearest(key, _HOST_KEYS)}"
+                    f"{nearest(key, _HOST_KEYS)}"
                 )
         roles = frozenset(groups) & frozenset(ROLES)
         if not roles:

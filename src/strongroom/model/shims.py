@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Frozen, _nearest
+from strongroom.model.cluster import Frozen, nearest
 from strongroom.model.platform import Platform
 
 
@@ -35,5 +35,5 @@ def find_shim(shims: dict[str, Shim], name: str) -> Shim:
     if name in shims:
         return shims[name]
     raise ConfigError(
-        f"cluster: runtime.shims: found {name!r}, allowed are {', '.join(sorted(shims))}{_nearest(name, sorted(shims))}"
+        f"cluster: runtime.shims: found {name!r}, allowed are {', '.join(sorted(shims))}{nearest(name, sorted(shims))}"
     )

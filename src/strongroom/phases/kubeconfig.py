@@ -1,0 +1,52 @@
+"""Hands the kubeconfig out to the user's own file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.errors import StrongroomError
+from strongroom.kube.access import admin_kubeconfig
+from strongroom.paths import state_dir
+from strongroom.phases.base import Context
+from strongroom.plan.resource import Step
+from strongroom.report.progress import Progress
+
+if TYPE_CHECKING:
+    from strongroom.engine.session import Session
+
+
+def place(context: Context) -> Path:
+    """Where the inventory wants it, else below strongroom's state."""
+    cluster = context.inventory.cluster
+    return Path(cluster.kubeconfig).expanduser() if cluster.kubeconfig else state_dir() / "clusters" / cluster.name / "kubeconfig"
+
+
+class KubeconfigPhase:
+    """Writes the admin kubeconfig, readable by its owner alone, and never over an existing file."""
+
+    name = "kubeconfig"
+    title = "Hand out the kubeconfig"
+
+    def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
+        path = place(context)
+        text = admin_kubeconfig(session)
+        if path.exists() and text is not None:
+            if path.read_text(encoding="utf-8") != text:
+                raise StrongroomError(
+                    f"{path}: is another cluster's kubeconfig and stays as it is",
+                    hint="move it away, or set kubeconfig in the inventory's cluster to another file",
+                )
+            return []
+        if path.exists():
+            return []
+        step = Step(f"kubeconfig {path}", f"write {path}", "")
+        if hands and text is not None:
+            progress.say(step.sentence)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+        return [step]

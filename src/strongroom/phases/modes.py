@@ -1,0 +1,47 @@
+"""The modes, as literal lists of phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from strongroom.errors import ConfigError
+from strongroom.model.cluster import Mode, nearest
+from strongroom.phases.base import Phase
+from strongroom.phases.host import HostPhase
+from strongroom.phases.kubeconfig import KubeconfigPhase
+from strongroom.phases.kubernetes import KubernetesPhase
+from strongroom.phases.preflight import PreflightPhase
+from strongroom.phases.runtime import RuntimePhase
+from strongroom.phases.runtime_classes import RuntimeClassesPhase
+from strongroom.phases.verify import VerifyPhase
+
+CONFIDENTIAL_CONTAINERS: tuple[Callable[[], Phase], ...] = (
+    PreflightPhase,
+    HostPhase,
+    RuntimePhase,
+    KubernetesPhase,
+    KubeconfigPhase,
+    RuntimeClassesPhase,
+    VerifyPhase,
+)
+
+MODES = {Mode.CONTAINERS: CONFIDENTIAL_CONTAINERS}
+
+
+def phases(mode: Mode, only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Phase]:
+    """The phases of a mode, in order; preflight always comes first, for nothing changes before every host was read.
+
+    Raises:
+        ConfigError: the mode is not built yet, or ``only`` or ``skip`` name a phase that it has not.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"cluster: mode: found {mode.value!r}, allowed in this version is {', '.join(m.value for m in MODES)}")
+    all_phases = [make() for make in MODES[mode]]
+    names = [phase.name for phase in all_phases]
+    for name in (*only, *skip):
+        if name not in names:
+            raise ConfigError(f"phase: found {name!r}, allowed are {', '.join(names)}{nearest(name, names)}")
+    chosen = [phase for phase in all_phases if (not only or phase.name in only) and phase.name not in skip]
+    if only and "preflight" not in only and "preflight" not in skip:
+        chosen.insert(0, all_phases[0])
+    return chosen
