@@ -29,6 +29,7 @@ class Context:
     shims: tuple[Shim, ...]
 
 
+@runtime_checkable
 class HostPhase(Protocol):
     """A phase that changes hosts: it only says what it wants; the engine observes, plans and carries out."""
 

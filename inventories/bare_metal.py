@@ -1,0 +1,53 @@
+"""A cluster of bare-metal hosts. Edit the names and addresses, then:
+
+strongroom preflight THIS_FILE    reads every host and says what stands in the way; changes nothing
+strongroom plan THIS_FILE         lists what apply would do
+strongroom apply THIS_FILE        does it, and verifies the result; safe to repeat
+"""
+
+# Data that every host shares. All of it is pyinfra's own; see its documentation on the SSH connector.
+_ssh = {
+    "ssh_user": "root",  # or another user with "_sudo": True and sudo without a password
+    # Host keys are pinned. Collect them over a channel you trust: a first contact is not one.
+    "ssh_known_hosts_file": "~/.ssh/known_hosts",
+    "ssh_strict_host_key_checking": "yes",
+}
+
+# One control plane host. It stays outside the TEE in the mode confidential-containers.
+control_plane = [
+    ("cp1", {**_ssh, "ssh_hostname": "192.0.2.11", "address": "10.0.0.11"}),
+]
+
+# The hosts that run pods. `address` is the host's own on the network between the hosts; its last number picks the
+# host's /24 of the pod network, unless `pod_subnet` says otherwise.
+workers = [
+    ("w1", {**_ssh, "ssh_hostname": "192.0.2.21", "address": "10.0.0.21"}),
+    ("w2", {**_ssh, "ssh_hostname": "192.0.2.22", "address": "10.0.0.22"}),
+    # "platform": "snp" asks for a TEE. A host that cannot be shown to have it stops everything (exit code 4).
+]
+
+cluster = {
+    "name": "example",
+    "mode": "confidential-containers",
+    # What you say this cluster is. `verify` ends with 0 only if it is what was found: "confidential" takes verified
+    # evidence, "none" claims nothing.
+    "claim": "none",
+    # Everything that hosts get, in one folder: strongroom bundle create --out bundle
+    "bundle": "bundle",
+    # Where the admin kubeconfig goes. An existing file is never overwritten.
+    # "kubeconfig": "~/.kube/example",
+    "kubernetes": {
+        "pod_cidr": "10.244.0.0/16",
+        "service_cidr": "10.96.0.0/16",
+        "cni": "ptp",  # plain routes between hosts of one layer-2 network
+    },
+    "runtime": {
+        "containerd": "bundle",  # or "distribution": the containerd that the hosts have
+        "shims": ["qemu-coco-dev"],  # Kata shims, by name
+    },
+    # Preflight checks to waive, with the reason that every report then shows.
+    "waive": {},
+}
+
+# pyinfra gives this data to every host.
+all = (control_plane + workers, {"cluster": cluster})

@@ -1,0 +1,30 @@
+"""``strongroom apply``: make it so."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from strongroom.cli.common import BundleFolder, InventoryFile, Only, Output, OutputForm, Skip, print_changes, running
+from strongroom.phases.modes import phases
+from strongroom.phases.verify import VerifyPhase
+from strongroom.report.progress import progress
+from strongroom.report.verification import show
+
+
+def apply(
+    inventory: InventoryFile,
+    bundle: BundleFolder = None,
+    phase: Only = None,
+    skip_phase: Skip = None,
+    output: OutputForm = Output.TEXT,
+) -> None:
+    """Bring every host and the cluster to what INVENTORY says, then verify. Safe to repeat, also after a crash."""
+    with running(inventory, bundle, hands=True) as run:
+        chosen = phases(run.context.inventory.cluster.mode, phase or (), skip_phase or ())
+        changes = run.phases(chosen)
+        executions = {name: remote.executions for name, remote in run.session.remotes.items()}
+    progress.where_time_went()
+    for one in chosen:
+        if isinstance(one, VerifyPhase) and one.verdict and output is Output.TEXT:
+            show(Console(), one.proofs, one.verdict)
+    print_changes(changes, output, done=True, executions=executions)

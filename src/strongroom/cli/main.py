@@ -1,0 +1,91 @@
+"""The command line: one verb a file, errors as one line, exit codes as designed."""
+
+# Before anything that opens a socket is imported: pyinfra runs hosts in greenlets.
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from typing import Annotated  # noqa: E402
+
+import click  # noqa: E402
+import typer  # noqa: E402
+
+from strongroom import __version__  # noqa: E402
+from strongroom.cli import apply, bundle, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
+from strongroom.errors import Exit, StrongroomError  # noqa: E402
+
+app = typer.Typer(
+    name="strongroom",
+    help="Turns bare-metal servers into self-managed confidential Kubernetes clusters, and proves that they are.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending, 4 preflight refused, 5 attestation refused.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"strongroom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="STRONGROOM_DEBUG")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["STRONGROOM_DEBUG"] = "1"
+
+
+app.command("init")(init.init)
+app.command("preflight")(preflight.preflight)
+app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
+app.command("verify")(verify.verify)
+app.command("status")(status.status)
+app.command("render")(render.render)
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(lock.app, name="lock")
+app.add_typer(lab.app, name="lab")
+
+
+def report(error: StrongroomError) -> int:
+    """Print an error as its lines and its hint, and return the exit code."""
+    for line in str(error).splitlines():
+        print(f"strongroom: {line}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+    return int(error.exit)
+
+
+def main() -> None:
+    """Entry point: every way out is an exit code."""
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else Exit.OK)
+    except StrongroomError as error:
+        if os.environ.get("STRONGROOM_DEBUG"):
+            raise
+        sys.exit(report(error))
+    except click.exceptions.Abort:
+        sys.exit(Exit.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("strongroom: interrupted", file=sys.stderr)
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.FAILED)
+    except Exception as error:
+        if os.environ.get("STRONGROOM_DEBUG"):
+            raise
+        print(f"strongroom: {type(error).__name__}: {error} (a bug: --debug shows where)", file=sys.stderr)
+        sys.exit(Exit.FAILED)

@@ -1,0 +1,46 @@
+"""From an inventory to the context of its phases: the bundle is verified here, before anything connects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from strongroom import paths
+from strongroom.errors import ConfigError
+from strongroom.fetch import bundle as bundles
+from strongroom.model.cluster import Inventory
+from strongroom.model.shims import Shim, find_shim
+from strongroom.phases.base import Context
+from strongroom.phases.runtime import refuse_stand_ins
+
+
+def shims() -> dict[str, Shim]:
+    """The catalogue's shims by name."""
+    content = yaml.safe_load(paths.catalog("shims.yaml").read_text(encoding="utf-8"))
+    return {name: Shim(name=name, **fields) for name, fields in content.items()}
+
+
+def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
+    """Everything that phases may know.
+
+    Raises:
+        ConfigError: no bundle is named, an unknown shim, or a stand-in where none is allowed.
+        StrongroomError: the bundle is damaged; the line names the file.
+    """
+    known = shims()
+    chosen = tuple(find_shim(known, name) for name in inventory.cluster.runtime.shims)
+    for shim in chosen:
+        for host in inventory.runtime_hosts:
+            if shim.platform not in ("none", host.platform):
+                raise ConfigError(f"host {host.name}: platform: {host.platform}, and shim {shim.name} needs {shim.platform}")
+    folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
+    if folder is None:
+        raise ConfigError(
+            "cluster: bundle: missing; it says which folder of artifacts to install from",
+            hint="make one with `strongroom bundle build` and set bundle in the inventory, or give --bundle",
+        )
+    context = Context(inventory, bundles.verify(folder), chosen)
+    for host in inventory.hosts:
+        refuse_stand_ins(context, host)
+    return context
