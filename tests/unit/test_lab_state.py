@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,14 @@ from strongroom.lab.state import Lab
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """State, cache and temporary folder of one test; pytest's own paths are too long for sockets."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     monkeypatch.delenv(state.SETTING, raising=False)
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        yield
 
 
 def make(name: str = "one", hosts: tuple[str, ...] = ("cp1", "w1")) -> Lab:
@@ -60,6 +66,10 @@ def test_a_lab_that_is_not_there_names_the_way_to_one() -> None:
     assert caught.value.hint == "strongroom lab up --name other"
 
 
+def temporary_folders() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).iterdir())
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "one"}', '{"hosts": 3}'])
 def test_a_damaged_file_is_one_line_that_names_it(text: str) -> None:
     lab = make()
@@ -71,6 +81,7 @@ def test_a_damaged_file_is_one_line_that_names_it(text: str) -> None:
     assert ports.promised() == set()
     assert vm.down("one")
     assert not lab.folder.exists()
+    assert temporary_folders() == []
 
 
 def test_the_setting_names_the_default_lab(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +120,7 @@ def test_the_rest_of_a_half_made_lab_is_not_taken_for_a_lab() -> None:
     leftover.write_text("of another life")
     make()
     assert not leftover.exists()
+    assert len(temporary_folders()) <= 1, "its sockets went with it"
 
 
 def test_down_removes_everything_and_can_be_repeated(tmp_path: Path) -> None:

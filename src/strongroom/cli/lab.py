@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from strongroom.errors import ConfigError
+from strongroom.errors import ConfigError, StrongroomError
 from strongroom.lab import making, qemu, ssh, state, status, vm
 from strongroom.report.progress import progress
 
@@ -98,10 +98,10 @@ def open_ssh(
         host = None
     target = lab.host(host) if host else lab.hosts[0]
     if qemu.running(lab, target) is None:
-        raise ConfigError(f"lab {lab.name}: {target.name} is off", hint=f"strongroom lab up --name {lab.name}")
+        raise StrongroomError(f"lab {lab.name}: {target.name} is off", hint=f"strongroom lab up --name {lab.name}")
     program = shutil.which("ssh")
     if program is None:
-        raise ConfigError("lab: this machine has no ssh", hint="apt-get install openssh-client")
+        raise StrongroomError("lab: this machine has no ssh", hint="apt-get install openssh-client")
     arguments = ssh.command(lab, target)
     if words:
         arguments += ["--", *words]

@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 
 from pyinfra.api.inventory import Inventory as PyinfraInventory
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory_from_files
 
 from strongroom.errors import ConfigError, StrongroomError
@@ -23,7 +25,9 @@ def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such inventory", hint="strongroom init writes a commented sample")
     try:
-        inventory = make_inventory_from_files(str(path))
+        # pyinfra's loader notes the file it runs in the current state, so there has to be one.
+        with ctx_state.use(State()):
+            inventory = make_inventory_from_files(str(path))
     except StrongroomError:
         raise
     except SyntaxError as error:

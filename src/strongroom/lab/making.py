@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from strongroom.errors import ConfigError
 from strongroom.lab import keys, ports, ssh, state, switch
@@ -76,7 +77,7 @@ def make(
     """
     folder = state.folder_of(name)
     if folder.exists():  # without lab.json: never finished, or half removed
-        shutil.rmtree(folder)
+        remove(folder)
     folder.mkdir(mode=0o700, parents=True)
     operator = keys.generate()
     state.write(folder / "id_ed25519", operator.private)
@@ -116,3 +117,10 @@ def make(
         )
         state.save(lab)
     return lab
+
+
+def remove(folder: Path) -> None:
+    """Remove all files of a lab that has no process any more; ``lab.json`` goes first, so that a rest is no lab."""
+    (folder / "lab.json").unlink(missing_ok=True)
+    switch.remove_socket_folder(folder)
+    shutil.rmtree(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +18,7 @@ PROGRAM = "vde_switch"
 PORTS = 128
 """Most hosts that one switch joins."""
 
+_ELSEWHERE = "strongroom-"
 _SUN_PATH = 107
 """Bytes that the path of a Unix socket may have."""
 _LONGEST_NAME = len("/hostname-of-at-most-32-characters.qmp")
@@ -27,11 +30,29 @@ def fits(folder: Path) -> bool:
 
 
 def choose_socket_folder(folder: Path) -> Path:
-    """Where a new lab's sockets go: ``run`` in its folder, else a new private folder with a short path."""
+    """Where a new lab's sockets go: ``run`` in its folder, else a new private folder with a short path.
+
+    ``run`` is then a link to that folder, made before it, so that whatever happens the folder is found and removed.
+    """
     inside = folder / "run"
     if fits(inside):
         return inside
-    return Path(tempfile.mkdtemp(prefix="strongroom-"))
+    elsewhere = Path(tempfile.gettempdir()) / f"{_ELSEWHERE}{secrets.token_hex(6)}"
+    inside.symlink_to(elsewhere)
+    elsewhere.mkdir(mode=0o700)  # not `exist_ok`: a folder that is there is somebody else's
+    return elsewhere
+
+
+def remove_socket_folder(folder: Path) -> None:
+    """Remove the sockets of the lab in that folder, whatever state the lab is in."""
+    inside = folder / "run"
+    if inside.is_symlink():
+        elsewhere = Path(os.readlink(inside))
+        if elsewhere.name.startswith(_ELSEWHERE) and elsewhere.is_dir() and not elsewhere.is_symlink():
+            shutil.rmtree(elsewhere)
+        inside.unlink()
+    elif inside.exists():
+        shutil.rmtree(inside)
 
 
 def pid_file(lab: Lab) -> Path:
@@ -94,10 +115,3 @@ def start(lab: Lab) -> bool:
         time.sleep(0.05)
     said = (done.stderr or done.stdout).strip().splitlines()
     raise StrongroomError(f"lab {lab.name}: {PROGRAM} doesn't start: {said[-1] if said else 'it said nothing'}")
-
-
-def stop(lab: Lab) -> None:
-    """End the switch and remove its sockets."""
-    processes.end(PROGRAM, pid_file(lab), gently=True)
-    if plug(lab).exists():
-        shutil.rmtree(plug(lab))

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.lab import accel, boot, making, processes, qemu, rootfs, state, switch, tools
@@ -53,12 +50,17 @@ def up(
             lab = state.load(name)
             _check_same(lab, names if hosts is not None else None, memory, cpus, disk)
             root = _root(lab)
+            if accelerator not in ("auto", lab.accelerator) and _any_on(lab):
+                raise ConfigError(
+                    f"lab {name}: accel: {accelerator} asked for; its hosts run with {lab.accelerator}",
+                    hint=f"strongroom lab down --name {name} ends it",
+                )
         else:
             root = rootfs.ensure()
             chosen = accel.choose(accelerator, root)
             sizes = (memory or making.MEMORY, cpus or making.CPUS, disk or making.DISK)
             lab = making.make(name, names, *sizes, chosen, root.identity)
-        if not any(qemu.running(lab, host) for host in lab.hosts):
+        if not _any_on(lab):
             lab = _with(lab, accelerator=accel.choose(accelerator, root))
         with progress.step(f"lab {name}: start {len(lab.hosts)} host(s) with {lab.accelerator}"):
             _start(lab, lab.hosts, root)
@@ -80,13 +82,8 @@ def down(name: str | None = None) -> bool:
         for host in sorted((folder / "hosts").glob("*")):
             processes.end(qemu.PROGRAM, host / "qemu.pid")
         processes.end(switch.PROGRAM, folder / "switch.pid", gently=True)
-        # The file may be damaged or of another version, and the lab has to go all the same.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sockets = Path(str(json.loads((folder / "lab.json").read_bytes()).get("sockets")))
-            if sockets.is_absolute() and sockets.name.startswith("strongroom-") and not sockets.is_symlink():
-                shutil.rmtree(sockets)
-        (folder / "lab.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+        # lab.json isn't read: it may be damaged or of another version, and the lab has to go all the same.
+        making.remove(folder)
     with contextlib.suppress(OSError):
         state.labs_folder().rmdir()
     return True
@@ -153,6 +150,10 @@ def _start(lab: Lab, hosts: Sequence[LabHost], root: rootfs.RootFs) -> None:
     for host in hosts:
         if qemu.running(lab, host) is None:
             qemu.start(lab, host, root)
+
+
+def _any_on(lab: Lab) -> bool:
+    return any(qemu.running(lab, host) for host in lab.hosts)
 
 
 def _host(lab: Lab, host: LabHost | str) -> LabHost:
