@@ -102,13 +102,10 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], staging: Pat
     by_name = {artifact.component: artifact for artifact in artifacts}
     kubeadm, apiserver = by_name["kubeadm"], by_name["kube-apiserver"]
     repository = str(apiserver.image).rpartition("/")[0]
-    asked = subprocess.run(
-        [staging / "artifacts" / kubeadm.file, "config", "images", "list"]
-        + ["--kubernetes-version", f"v{kubeadm.version}", "--image-repository", repository],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = str(staging / "artifacts" / kubeadm.file)
+    arguments = ["--kubernetes-version", f"v{kubeadm.version}", "--image-repository", repository]
+    command = [program, "config", "images", "list", *arguments]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
     names = asked.stdout.split()
     if asked.returncode or not names:
         raise StrongroomError(

@@ -17,6 +17,8 @@ from strongroom.model.lock import GoLock, GoModule
 
 #: Raise it when the same sources are packed differently than before.
 PACKING = 1
+#: What runc is linked with, and the Debian package that has it.
+_LIBRARIES = {"libc.a": "libc6-dev", "libseccomp.a": "libseccomp-dev"}
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,23 @@ def check_pins(module: GoModule, root: Path) -> None:
 
 
 def c_compiler() -> str:
-    """The C compiler and the C library that runc is linked with: ``name and version, libc.a SHA-256``.
+    """The C compiler, and the static libraries that runc is linked with by their SHA-256, in one line.
 
     Raises:
         StrongroomError: one is missing.
     """
-    hint = "apt-get install gcc libc6-dev"
     if shutil.which("gcc") is None:
-        raise StrongroomError("gcc: not on the PATH; runc is built with cgo", hint=hint)
-    version = subprocess.run(["gcc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    asked = subprocess.run(["gcc", "-print-file-name=libc.a"], capture_output=True, text=True, check=True)
-    library = Path(asked.stdout.strip())
-    if not library.is_absolute():  # gcc prints the bare name when it doesn't find the file
-        raise StrongroomError("libc.a: gcc doesn't find it; runc is linked statically", hint=hint)
-    return f"{version.strip()}, libc.a {sha256_file(library.resolve())[:16]}"
+        raise StrongroomError("gcc: not on the PATH; runc is built with cgo", hint="apt-get install gcc")
+    said = [subprocess.run(["gcc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]]
+    for name, package in _LIBRARIES.items():
+        asked = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+        library = Path(asked.stdout.strip())
+        if not library.is_absolute():  # gcc prints the bare name when it doesn't find the file
+            raise StrongroomError(
+                f"{name}: gcc doesn't find it; runc is linked with it", hint=f"apt-get install {package}"
+            )
+        said.append(f"{name} {sha256_file(library.resolve())[:16]}")
+    return ", ".join(said)
 
 
 def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:

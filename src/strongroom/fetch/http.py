@@ -108,7 +108,8 @@ class Client:
         """A small document, and the answer's headers.
 
         Raises:
-            RefusedError: the server refuses. StrongroomError: it can't be reached, or the document is over ``limit`` bytes.
+            RefusedError: the server refuses.
+            StrongroomError: it can't be reached, or the document is over ``limit`` bytes.
         """
 
         def attempt() -> tuple[bytes, Message]:

@@ -20,8 +20,8 @@ Model = TypeVar("Model", bound=Frozen)
 
 ARTIFACTS_HEADER = """\
 # Every remote byte of strongroom (model: strongroom.model.lock.Lock): one entry per component, version and
-# architecture, sorted. What is `unpinned` is refused by `bundle create`; `lock update --lock FILE` records it. `default` names the
-# versions that a bundle takes unless told otherwise. Sizes are bytes, null when nobody recorded them.
+# architecture, sorted. What is `unpinned` is refused by `bundle create`; `lock update --lock FILE` records it.
+# `default` names the versions that a bundle takes unless told otherwise. Sizes are bytes, null when not known.
 """
 
 

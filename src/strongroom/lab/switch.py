@@ -95,7 +95,9 @@ def start(lab: Lab) -> bool:
     if running(lab):
         return False
     lab.socket_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if plug(lab).exists():  # of a switch that was killed
+    # Of a switch that was killed; it ends without a word when its pid file is there already.
+    pid_file(lab).unlink(missing_ok=True)
+    if plug(lab).exists():
         shutil.rmtree(plug(lab))
     # It reads commands from its terminal unless it is a daemon, and ends when there is none.
     done = subprocess.run(

@@ -2,8 +2,8 @@
 
 An entry of :class:`Lock` is one remote file or image. ``sha256`` (of the file) or ``digest`` (of the image's manifest
 or index) is the pin; :data:`UNPINNED` says that nobody recorded one yet, and such an entry is refused by
-``bundle create``. :class:`GoLock` pins sources by the digest of each module folder's ``go.sum``, which pins every source
-in turn, and the toolchain by its version. Nothing here reads a file; :mod:`strongroom.fetch.lockfile` does.
+``bundle create``. :class:`GoLock` pins sources by the digest of each module folder's ``go.sum``, which pins every
+source in turn, and the toolchain by its version. Nothing here reads a file; :mod:`strongroom.fetch.lockfile` does.
 """
 
 from __future__ import annotations

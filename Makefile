@@ -1,0 +1,53 @@
+# Everything that `make lab` and `make test` need, they set up themselves. Root is needed where system packages are
+# missing: `setup-system` installs them with apt, and says which.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 1
+N ?= 10
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-system lab test lint unit e2e torture relock wheel clean
+
+help: ## Show this help.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup-system: ## Install the system packages that are missing (apt; root).
+	@bash tools/system-packages.sh
+
+setup: setup-system $(VENV)/.done ## Make .venv with strongroom in it.
+
+$(VENV)/.done: pyproject.toml requirements.lock
+	@echo "[setup] Python packages into $(VENV), pinned by requirements.lock"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lab: setup ## Start a test host on this machine and make it a cluster; leaves it up.
+	@bash tools/lab.sh
+
+lint: setup ## Formatting, lint, types and import contracts.
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup ## Tests that need no host.
+	$(BIN)/pytest -m "not lab"
+
+test: setup ## Lint, types, unit tests and the lab run end to end.
+	@bash tools/test.sh
+
+torture: setup ## Kill and cut the power in the middle of named steps: SEED=1 N=10.
+	$(BIN)/python -m tests.torture --seed $(SEED) --runs $(N)
+
+relock: setup ## Resolve requirements.lock anew from pyproject.toml.
+	$(BIN)/python tools/relock.py
+
+wheel: setup ## Build the wheel into dist/.
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## Remove what was built in this folder.
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

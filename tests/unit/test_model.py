@@ -1,0 +1,72 @@
+"""What an inventory may say, and the line that names what it may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from strongroom.errors import ConfigError
+from strongroom.model.cluster import validate
+from strongroom.model.verdict import Verdict
+
+CLUSTER: dict[str, Any] = {"name": "lab", "claim": "none"}
+HOSTS: dict[str, Any] = {
+    "cp1": (["control_plane"], {"address": "10.0.0.1", "ssh_user": "root"}),
+    "w1": (["workers"], {"address": "10.0.0.2", "_sudo": True}),
+}
+
+
+def test_a_good_inventory_knows_its_roles() -> None:
+    inventory = validate(CLUSTER, HOSTS)
+    assert inventory.leader.name == "cp1"
+    assert [host.name for host in inventory.runtime_hosts] == ["w1"]
+    assert inventory.pod_subnet(inventory.host("w1")) == "10.244.2.0/24"
+    assert inventory.leader.api() == "10.0.0.1:6443"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "hosts", "words"),
+    [
+        ({"nmae": "x"}, {}, ["cluster: nmae: unknown key", "did you mean 'name'"]),
+        ({"kubernetes": {"cnni": "ptp"}}, {}, ["kubernetes.cnni: unknown key", "did you mean 'cni'"]),
+        ({"claim": "confidental"}, {}, ["claim: found 'confidental'", "did you mean 'confidential'"]),
+        ({"mode": "confidential-container"}, {}, ["mode: found 'confidential-container'", "'confidential-containers'"]),
+        ({"kubernetes": {"pod_cidr": "10.0.0.0/8"}}, {}, ["10.0.0.1 lies in kubernetes.pod_cidr"]),
+        ({"kubernetes": {"service_cidr": "10.244.0.0/16"}}, {}, ["overlaps pod_cidr"]),
+        ({"name": "Not A Label"}, {}, ["cluster: name: found 'Not A Label'"]),
+        ({}, {"w1": (["workers"], {"address": "10.0.0.1"})}, ["host w1: address: 10.0.0.1 is cp1's as well"]),
+        ({}, {"w1": (["workers"], {"address": "10.0.1.1"})}, ["host w1: pod_subnet: 10.244.1.0/24 is cp1's as well"]),
+        ({}, {"w1": (["workers"], {"address": "w1.example"})}, ["host w1: address: found 'w1.example'"]),
+        ({}, {"w1": (["workers"], {"address": "10.0.0.2", "platfrom": "snp"})}, ["platfrom: unknown key", "'platform'"]),
+        ({}, {"w1": (["workers"], {"address": "10.0.0.2", "platform": "snpp"})}, ["platform: found 'snpp'", "mean 'snp'"]),
+        ({}, {"w1": (["wokers"], {"address": "10.0.0.2"})}, ["host w1: in none of the groups"]),
+        ({}, {"w1": (["control_plane"], {"address": "10.0.0.2"})}, ["control_plane: found 2 hosts (cp1, w1)"]),
+        ({}, {"cp1": (["workers"], {"address": "10.0.0.9"})}, ["control_plane: found 0 hosts"]),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_it(cluster: dict[str, Any], hosts: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate({**CLUSTER, **cluster}, {**HOSTS, **hosts})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate({**CLUSTER, "x": 1, "claim": "maybe"}, {**HOSTS, "w1": (["workers"], {})})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("cluster", [None, [], "lab"])
+def test_a_cluster_that_is_no_dict(cluster: Any) -> None:
+    with pytest.raises(ConfigError, match="allowed is a dict"):
+        validate(cluster, HOSTS)
+
+
+@pytest.mark.parametrize("stand_ins", [True, False])
+def test_without_evidence_nothing_is_confidential(stand_ins: bool) -> None:
+    verdict = Verdict.without_evidence(stand_ins)
+    assert str(verdict).startswith("NOT CONFIDENTIAL")
+    assert verdict.equals("none")
+    assert not verdict.equals("confidential")
