@@ -32,7 +32,7 @@ STATE = (
     " /opt/kata /opt/cni /usr/local/bin /etc/strongroom /etc/systemd/system/containerd.service"
     " /etc/systemd/system/kubelet.service /etc/systemd/system/strongroom-pod-routes.service; do find $p -xdev; done | sort |"
     " while read -r f; do printf '%s ' \"$(stat -c '%F %a %U:%G %N' \"$f\")\";"
-    " [ -f \"$f\" ] && [ ! -L \"$f\" ] && sha256sum < \"$f\" || echo; done"
+    ' [ -f "$f" ] && [ ! -L "$f" ] && sha256sum < "$f" || echo; done'
 )
 
 
@@ -60,9 +60,11 @@ STEPS = (
 
 def choose(seed: int) -> Case:
     """The case of a seed: every step comes up once in as many seeds, and how and when are drawn."""
-    draw = random.Random(seed)  # noqa: S311 - a seed that can be repeated is the point
+    draw = random.Random(seed)
     step = STEPS[(seed + 4) % len(STEPS)]
-    return Case(step, draw.choice(("power cut", "SIGKILL", "both")), draw.uniform(0.0, 20.0 if "control plane" in step else 3.0))
+    return Case(
+        step, draw.choice(("power cut", "SIGKILL", "both")), draw.uniform(0.0, 20.0 if "control plane" in step else 3.0)
+    )
 
 
 def strongroom(*words: str, timeout: int = 3600) -> subprocess.CompletedProcess[str]:
@@ -80,7 +82,9 @@ def on_host(lab: state.Lab, command: str) -> str:
 
 def breaking(lab: state.Lab, case: Case) -> bool:
     """Start an apply and break it in its step; whether the step was reached before the run ended."""
-    process = subprocess.Popen([STRONGROOM, "apply", INVENTORY], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [STRONGROOM, "apply", INVENTORY], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     assert process.stderr is not None
     reached = any(case.step in line for line in process.stderr)
     if reached:
@@ -128,7 +132,13 @@ def main() -> None:
         end = converges(lab)
         expected = expected or end
         assert end == expected, "the end state differs from that of the first run"
-        result = {"seed": seed, "step": case.step, "how": case.how, "reached": reached, "seconds": round(time.monotonic() - started)}
+        result = {
+            "seed": seed,
+            "step": case.step,
+            "how": case.how,
+            "reached": reached,
+            "seconds": round(time.monotonic() - started),
+        }
         print(json.dumps(result), flush=True)
     vm.down(lab.name)
 

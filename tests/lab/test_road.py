@@ -28,7 +28,11 @@ def lab() -> Iterator[state.Lab]:
         yield vm.up("road")
     finally:
         vm.down("road")
-        left = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock" and path.suffix != ".lock"]
+        left = [
+            path
+            for path in Path(folder).rglob("*")
+            if path.is_file() and path.name != ".lock" and path.suffix != ".lock"
+        ]
         shutil.rmtree(folder)
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -54,7 +58,9 @@ def test_a_host_key_that_is_not_the_pinned_one_is_refused(lab: state.Lab) -> Non
         # Another key of the same kind: the public key of the lab's own login.
         fields = lab.ssh_key.with_suffix(".pub").read_text().split() if lab.ssh_key.with_suffix(".pub").exists() else []
         other = fields[1] if fields else "AAAAC3NzaC1lZDI1NTE5AAAAIJqJ5pM0Qm2Y3VxZ0kq0m6y0m3m0bTn5C0wq5o7hZ3aB"
-        lab.known_hosts.write_text("".join(f"{line.split()[0]} {line.split()[1]} {other}\n" for line in pinned.splitlines()))
+        lab.known_hosts.write_text(
+            "".join(f"{line.split()[0]} {line.split()[1]} {other}\n" for line in pinned.splitlines())
+        )
         done = strongroom("apply", str(INVENTORY))
     finally:
         lab.known_hosts.write_text(pinned)

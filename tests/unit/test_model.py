@@ -38,14 +38,24 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({}, {"w1": (["workers"], {"address": "10.0.0.1"})}, ["host w1: address: 10.0.0.1 is cp1's as well"]),
         ({}, {"w1": (["workers"], {"address": "10.0.1.1"})}, ["host w1: pod_subnet: 10.244.1.0/24 is cp1's as well"]),
         ({}, {"w1": (["workers"], {"address": "w1.example"})}, ["host w1: address: found 'w1.example'"]),
-        ({}, {"w1": (["workers"], {"address": "10.0.0.2", "platfrom": "snp"})}, ["platfrom: unknown key", "'platform'"]),
-        ({}, {"w1": (["workers"], {"address": "10.0.0.2", "platform": "snpp"})}, ["platform: found 'snpp'", "mean 'snp'"]),
+        (
+            {},
+            {"w1": (["workers"], {"address": "10.0.0.2", "platfrom": "snp"})},
+            ["platfrom: unknown key", "'platform'"],
+        ),
+        (
+            {},
+            {"w1": (["workers"], {"address": "10.0.0.2", "platform": "snpp"})},
+            ["platform: found 'snpp'", "mean 'snp'"],
+        ),
         ({}, {"w1": (["wokers"], {"address": "10.0.0.2"})}, ["host w1: in none of the groups"]),
         ({}, {"w1": (["control_plane"], {"address": "10.0.0.2"})}, ["control_plane: found 2 hosts (cp1, w1)"]),
         ({}, {"cp1": (["workers"], {"address": "10.0.0.9"})}, ["control_plane: found 0 hosts"]),
     ],
 )
-def test_each_mistake_is_one_line_that_names_it(cluster: dict[str, Any], hosts: dict[str, Any], words: list[str]) -> None:
+def test_each_mistake_is_one_line_that_names_it(
+    cluster: dict[str, Any], hosts: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         validate({**CLUSTER, **cluster}, {**HOSTS, **hosts})
     for word in words:

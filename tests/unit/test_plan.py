@@ -22,11 +22,15 @@ OWNER = f"{getpass.getuser()}:{grp.getgrgid(os.getgid()).gr_name}"
 
 
 def _local(script: str, root: Path) -> str:
-    return script.replace("/var/lib/strongroom", str(root / "state")).replace("/run/strongroom.lock", str(root / "lock"))
+    return script.replace("/var/lib/strongroom", str(root / "state")).replace(
+        "/run/strongroom.lock", str(root / "lock")
+    )
 
 
 def run(script: str, root: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["sh", "-s"], input=_local(script, root), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["sh", "-s"], input=_local(script, root), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def look(resources: list[Resource], root: Path) -> dict[str, Observed]:
@@ -46,7 +50,9 @@ def make(resource: Resource, root: Path) -> None:
 
 @settings(max_examples=25)
 @given(content=st.binary(max_size=300))
-def test_a_file_is_written_to_the_byte_and_then_left_alone(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_a_file_is_written_to_the_byte_and_then_left_alone(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     root = tmp_path_factory.mktemp("file")
     resource = File(str(root / "d" / "it's a file"), content, "0640", OWNER)
     make(resource, root)
@@ -103,7 +109,9 @@ def test_a_link_switches_but_never_replaces_a_strange_file(tmp_path: Path) -> No
 
 @settings(max_examples=25)
 @given(text=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=80))
-def test_a_block_comes_and_goes_without_touching_a_byte_of_the_rest(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_a_block_comes_and_goes_without_touching_a_byte_of_the_rest(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     root = tmp_path_factory.mktemp("block")
     file = root / "config.toml"
     before = f"# {text}\nversion = 2\n"
@@ -138,7 +146,9 @@ def test_a_cluster_that_was_started_is_never_reset() -> None:
 
 def test_a_join_credential_is_in_no_sentence_and_no_argument() -> None:
     (step,) = Worker("w1", "10.0.0.2").steps(Observed())
-    script = carry_out([step], given="kubeadm join h:1 --token aaaaaa.bbbbbbbbbbbbbbbb --discovery-token-ca-cert-hash sha256:00")
+    script = carry_out(
+        [step], given="kubeadm join h:1 --token aaaaaa.bbbbbbbbbbbbbbbb --discovery-token-ca-cert-hash sha256:00"
+    )
     assert "aaaaaa" in script
     assert "aaaaaa" not in step.sentence + step.script
 
@@ -161,7 +171,13 @@ def test_a_cut_observation_is_refused(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def unit(**fields: str) -> Observed:
-    good = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no", "started": "100.5"}
+    good = {
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+        "NeedDaemonReload": "no",
+        "started": "100.5",
+    }
     return Observed(tuple(f"{key}={value}" for key, value in {**good, **fields}.items()))
 
 

@@ -56,10 +56,7 @@ def _cgroups(report: HostReport) -> CheckResult:
     if report.cgroup_controllers is None:
         return CheckResult("HOST-CGROUP2", Outcome.UNKNOWN, "not probed", wanted)
     missing = CONTROLLERS - report.cgroup_controllers
-    if not report.cgroup_controllers:
-        seen = "no cgroup v2"
-    else:
-        seen = "all there" if not missing else "without " + ", ".join(sorted(missing))
+    seen = "without " + ", ".join(sorted(missing)) if missing else "all there"
     remedy = "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable"
     return CheckResult("HOST-CGROUP2", Outcome.FAIL if missing else Outcome.PASS, seen, wanted, remedy)
 
@@ -77,7 +74,9 @@ def _disk(report: HostReport, path: str, needed: int) -> CheckResult:
     if path not in report.free:
         return CheckResult("HOST-DISK", Outcome.UNKNOWN, f"{path}: not probed", wanted)
     outcome = Outcome.PASS if report.free[path] >= needed else Outcome.FAIL
-    return CheckResult("HOST-DISK", outcome, f"{report.free[path]} MiB free below {path}", wanted, f"make room below {path}")
+    return CheckResult(
+        "HOST-DISK", outcome, f"{report.free[path]} MiB free below {path}", wanted, f"make room below {path}"
+    )
 
 
 def _port(report: HostReport, port: int, user: str) -> CheckResult:
@@ -86,7 +85,13 @@ def _port(report: HostReport, port: int, user: str) -> CheckResult:
         return CheckResult("HOST-PORT", Outcome.UNKNOWN, "not probed", wanted)
     holder = next((listener.program for listener in report.listeners if listener.port == port), None)
     if holder is None or holder == user:
-        return CheckResult("HOST-PORT", Outcome.PASS, f"port {port} " + ("free" if holder is None else f"is {user}'s"), wanted)
+        return CheckResult(
+            "HOST-PORT", Outcome.PASS, f"port {port} " + ("free" if holder is None else f"is {user}'s"), wanted
+        )
     return CheckResult(
-        "HOST-PORT", Outcome.FAIL, f"port {port} is in use by {holder}", wanted, f"stop {holder}, or move it to another port"
+        "HOST-PORT",
+        Outcome.FAIL,
+        f"port {port} is in use by {holder}",
+        wanted,
+        f"stop {holder}, or move it to another port",
     )

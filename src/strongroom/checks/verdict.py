@@ -37,6 +37,8 @@ class CheckResult:
 def waive(results: list[CheckResult], waivers: dict[str, str]) -> list[CheckResult]:
     """The results, with the reason on every failed check that the inventory waives."""
     return [
-        replace(result, waived=waivers[result.id]) if result.id in waivers and result.outcome is Outcome.FAIL else result
+        replace(result, waived=waivers[result.id])
+        if result.id in waivers and result.outcome is Outcome.FAIL
+        else result
         for result in results
     ]

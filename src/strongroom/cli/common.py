@@ -23,7 +23,10 @@ InventoryFile = Annotated[Path, typer.Argument(metavar="INVENTORY", help="A pyin
 BundleFolder = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Artifacts to install from; overrides the inventory.")
 ]
-Only = Annotated[list[str] | None, typer.Option("--phase", metavar="NAME", help="Only this phase (repeatable); preflight comes first.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--phase", metavar="NAME", help="Only this phase (repeatable); preflight comes first."),
+]
 Skip = Annotated[list[str] | None, typer.Option("--skip-phase", metavar="NAME", help="Not this phase (repeatable).")]
 
 
@@ -53,7 +56,9 @@ def running(inventory: Path, bundle: Path | None, *, hands: bool) -> Iterator[Ru
         yield Run(context, session, progress, hands)
 
 
-def print_changes(changes: Sequence[Change], form: Output, *, done: bool, executions: dict[str, int] | None = None) -> None:
+def print_changes(
+    changes: Sequence[Change], form: Output, *, done: bool, executions: dict[str, int] | None = None
+) -> None:
     """The result of plan and apply: a line a step, then a count; or JSON."""
     if form is Output.JSON:
         steps = [
@@ -66,11 +71,13 @@ def print_changes(changes: Sequence[Change], form: Output, *, done: bool, execut
             }
             for change in changes
         ]
-        print(json.dumps({"schema": "strongroom.dev/changes/v1", "done": done, "changes": steps, "executions": executions}))
+        print(
+            json.dumps(
+                {"schema": "strongroom.dev/changes/v1", "done": done, "changes": steps, "executions": executions}
+            )
+        )
         return
     if not done:
         for change in changes:
             print(f"{change.phase}: {change.host}: {change.step.sentence}")
     print(f"{len(changes)} changes" + ("" if done else " pending"))
-
-

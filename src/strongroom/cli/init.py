@@ -11,7 +11,11 @@ from strongroom import paths
 from strongroom.errors import ConfigError
 
 
-def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")] = Path("inventory.py")) -> None:
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")] = Path(
+        "inventory.py"
+    ),
+) -> None:
     """Write a commented inventory of bare-metal hosts, to be edited."""
     sample = paths.data("inventories", "bare_metal.py").read_bytes()
     try:

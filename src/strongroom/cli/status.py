@@ -38,7 +38,11 @@ def status(inventory: InventoryFile, bundle: BundleFolder = None, output: Output
         }
         nodes, classes = _cluster(run.session)
     if output is Output.JSON:
-        print(json.dumps({"schema": "strongroom.dev/status/v1", "hosts": found, "nodes": nodes, "runtimeClasses": classes}))
+        print(
+            json.dumps(
+                {"schema": "strongroom.dev/status/v1", "hosts": found, "nodes": nodes, "runtimeClasses": classes}
+            )
+        )
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("HOST", "CONTAINERD", "RUNC", "KATA", "KUBELET", "SERVICES", "NODE"):

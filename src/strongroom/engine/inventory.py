@@ -33,7 +33,9 @@ def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
     except SyntaxError as error:
         raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from error
     except Exception as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None)
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None
+        )
         raise ConfigError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error
     return inventory, from_pyinfra(inventory, str(path))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paramiko import SSHException
-from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
@@ -59,13 +59,17 @@ class Remote:
         except TimeoutError as error:
             raise StrongroomError(f"{self.name}: {doing}: no end after {timeout} s") from error
         except (OSError, SSHException, EOFError) as error:
-            raise StrongroomError(f"{self.name}: {doing}: connection lost ({error})", hint="apply again when it is back") from error
+            raise StrongroomError(
+                f"{self.name}: {doing}: connection lost ({error})", hint="apply again when it is back"
+            ) from error
         if ok:
             return list(output.stdout_lines)
         errors = [line for line in output.stderr_lines if not line.startswith(_STEP)]
         at = [line.removeprefix(_STEP) for line in output.stderr_lines if line.startswith(_STEP)]
         if not errors and not self._alive():
-            raise StrongroomError(f"{self.name}: {at[-1] if at else doing}: connection lost", hint="apply again when it is back")
+            raise StrongroomError(
+                f"{self.name}: {at[-1] if at else doing}: connection lost", hint="apply again when it is back"
+            )
         text = "; ".join(errors[-3:]) or "failed and said nothing"
         raise StrongroomError(f"{self.name}: {at[-1] if at else doing}: {text}")
 
@@ -111,7 +115,8 @@ class Remote:
             for upload in uploads:
                 self.put(upload, doing=steps[0].sentence)
         named = [
-            Step(**{**step.__dict__, "script": f"echo '{_STEP}'{_shell_words(step.sentence)} >&2\n{step.script}"}) for step in steps
+            Step(**{**step.__dict__, "script": f"echo '{_STEP}'{_shell_words(step.sentence)} >&2\n{step.script}"})
+            for step in steps
         ]
         self.run(carry_out(named, given), doing=steps[0].sentence, timeout=max(step.timeout for step in steps))
 

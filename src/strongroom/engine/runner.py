@@ -40,7 +40,9 @@ class Run:
             with self.progress.step(phase.title):
                 before = len(self.changes)
                 if isinstance(phase, ControllerPhase):
-                    self._record(phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands))
+                    self._record(
+                        phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands)
+                    )
                 else:
                     self._host_phase(phase)
                 if len(self.changes) == before:
@@ -79,7 +81,7 @@ class Run:
     def _perform(self, steps: Sequence[Step], remote: Remote) -> None:
         for alone, batch in groupby(steps, key=lambda step: bool(step.uploads or step.journal or step.leader_input)):
             group = list(batch)
-            for together in ([[step] for step in group] if alone else [group]):
+            for together in [[step] for step in group] if alone else [group]:
                 for step in together:
                     self.progress.say(f"{remote.name}: {step.sentence}")
                 remote.perform(together, self._given(together[0]))

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import gevent
 from pyinfra.api.config import Config
+from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.inventory import Inventory as PyinfraInventory
 from pyinfra.api.state import BaseStateCallback, State
-from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.context import ctx_config, ctx_state
 
 from strongroom.engine.remote import Remote
@@ -30,7 +30,7 @@ class _Errors(BaseStateCallback):
     def __init__(self) -> None:
         self.of: dict[str, str] = {}
 
-    def host_connect_error(self, state: State, host: Any, error: Exception) -> None:  # type: ignore[override]  # noqa: ARG002
+    def host_connect_error(self, state: State, host: Any, error: Exception) -> None:  # type: ignore[override]
         self.of[host.name] = str(error.args[0] if error.args else error)
 
 
@@ -132,8 +132,12 @@ def _hold(remote: Remote) -> Any:
     holder = channel.makefile("r").readline().strip() or "somebody"
     channel.close()
     if answer == "busy":
-        raise StrongroomError(f"{remote.name}: held by another operator: {holder}", hint="wait for them, or end that run")
-    raise StrongroomError(f"{remote.name}: the operator lock {_LOCK} cannot be taken", hint="root or passwordless sudo is needed")
+        raise StrongroomError(
+            f"{remote.name}: held by another operator: {holder}", hint="wait for them, or end that run"
+        )
+    raise StrongroomError(
+        f"{remote.name}: the operator lock {_LOCK} cannot be taken", hint="root or passwordless sudo is needed"
+    )
 
 
 def _quote(text: str) -> str:

@@ -41,8 +41,9 @@ class Api:
 
     def get_raw(self, path: str) -> str:
         """The body that the API server answers a GET with, as text."""
-        response = self._client.call_api(path, "GET", auth_settings=["BearerToken"], response_type=None, _preload_content=False,
-                                         _request_timeout=30)
+        response = self._client.call_api(
+            path, "GET", auth_settings=["BearerToken"], response_type=None, _preload_content=False, _request_timeout=30
+        )
         return str(getattr(response, "data", response[0].data if isinstance(response, tuple) else response).decode())
 
     def ready(self) -> bool:
@@ -72,7 +73,9 @@ class Api:
         end, said = time.monotonic() + timeout, False
         while not done():
             if time.monotonic() > end:
-                raise StrongroomError(f"{what}: not ready after {timeout} s", hint="strongroom status shows what is where")
+                raise StrongroomError(
+                    f"{what}: not ready after {timeout} s", hint="strongroom status shows what is where"
+                )
             if not said:
                 progress.say(f"waiting for {what}")
                 said = True

@@ -62,8 +62,8 @@ class Cluster(Frozen):
     claim: Literal["confidential", "none"] = Field(description="what the cluster is said to be; verify holds you to it")
     bundle: str | None = Field(None, description="folder of artifacts; --bundle overrides it")
     kubeconfig: str | None = Field(None, description="where the kubeconfig goes; never over an existing file")
-    kubernetes: Kubernetes = Field(default_factory=Kubernetes)
-    runtime: Runtime = Field(default_factory=Runtime)
+    kubernetes: Kubernetes = Kubernetes()
+    runtime: Runtime = Runtime()
     waive: dict[str, str] = Field(default_factory=dict, description="preflight checks to waive: id -> reason")
 
 
@@ -148,7 +148,9 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
         key = ".".join(map(str, path))
         if problem["type"] == "extra_forbidden":
             allowed = sorted(_model_at(model, path[:-1]).model_fields)
-            lines.append(f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}")
+            lines.append(
+                f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
+            )
         elif problem["type"] == "missing":
             field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
             lines.append(f"{where}: {key}: missing; it says {field.description}")

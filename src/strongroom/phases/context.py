@@ -33,7 +33,9 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
     for shim in chosen:
         for host in inventory.runtime_hosts:
             if shim.platform not in ("none", host.platform):
-                raise ConfigError(f"host {host.name}: platform: {host.platform}, and shim {shim.name} needs {shim.platform}")
+                raise ConfigError(
+                    f"host {host.name}: platform: {host.platform}, and shim {shim.name} needs {shim.platform}"
+                )
     folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
     if folder is None:
         raise ConfigError(

@@ -29,7 +29,7 @@ class HostPhase:
     def waves(self, inventory: Inventory) -> Sequence[Sequence[Host]]:
         return [inventory.hosts]
 
-    def resources(self, context: Context, host: Host) -> Sequence[Resource]:  # noqa: ARG002
+    def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         modules = "".join(f"{name}\n" for name in MODULES).encode()
         sysctls = "".join(f"{name} = {value}\n" for name, value in SYSCTLS.items()).encode()
         return [

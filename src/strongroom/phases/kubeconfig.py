@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 def place(context: Context) -> Path:
     """Where the inventory wants it, else below strongroom's state."""
     cluster = context.inventory.cluster
-    return Path(cluster.kubeconfig).expanduser() if cluster.kubeconfig else state_dir() / "clusters" / cluster.name / "kubeconfig"
+    return (
+        Path(cluster.kubeconfig).expanduser()
+        if cluster.kubeconfig
+        else state_dir() / "clusters" / cluster.name / "kubeconfig"
+    )
 
 
 class KubeconfigPhase:

@@ -50,17 +50,17 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
             "taints": [] if host in inventory.runtime_hosts else None,
             "kubeletExtraArgs": _arguments(node_ip=host.address),
         },
-        "timeouts": {
-            name: wait
-            for name in (
+        "timeouts": dict.fromkeys(
+            (
                 "controlPlaneComponentHealthCheck",
                 "kubeletHealthCheck",
                 "kubernetesAPICall",
                 "etcdAPICall",
                 "tlsBootstrap",
                 "discovery",
-            )
-        },
+            ),
+            wait,
+        ),
     }
     if init["nodeRegistration"]["taints"] is None:
         del init["nodeRegistration"]["taints"]

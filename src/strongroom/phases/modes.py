@@ -35,7 +35,9 @@ def phases(mode: Mode, only: Sequence[str] = (), skip: Sequence[str] = ()) -> li
         ConfigError: the mode is not built yet, or ``only`` or ``skip`` name a phase that it has not.
     """
     if mode not in MODES:
-        raise ConfigError(f"cluster: mode: found {mode.value!r}, allowed in this version is {', '.join(m.value for m in MODES)}")
+        raise ConfigError(
+            f"cluster: mode: found {mode.value!r}, allowed in this version is {', '.join(m.value for m in MODES)}"
+        )
     all_phases = [make() for make in MODES[mode]]
     names = [phase.name for phase in all_phases]
     for name in (*only, *skip):

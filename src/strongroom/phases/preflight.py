@@ -62,9 +62,11 @@ class PreflightPhase:
         self.reports: dict[str, HostReport] = {}
         self.results: dict[str, list[CheckResult]] = {}
 
-    def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:  # noqa: ARG002
+    def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
         hosts = context.inventory.hosts
-        read = session.each(hosts, lambda _, remote: HostReport.parse(remote.run(probe_script(), doing="probing", timeout=60)))
+        read = session.each(
+            hosts, lambda _, remote: HostReport.parse(remote.run(probe_script(), doing="probing", timeout=60))
+        )
         for host, report in zip(hosts, read, strict=True):
             checks = [platform.judge(report, host.platform), *common.judge(report, needs(context, host, report))]
             self.reports[host.name] = report

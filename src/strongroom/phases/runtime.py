@@ -87,7 +87,9 @@ class RuntimePhase:
         }
         if not own:
             # In 1.7 an import replaces the whole CRI table, so our tables stand in the file itself, in a marked block.
-            block = Block("/etc/containerd/config.toml", "runtimes", template("containerd/block-1.7.toml.j2", **values).decode())
+            block = Block(
+                "/etc/containerd/config.toml", "runtimes", template("containerd/block-1.7.toml.j2", **values).decode()
+            )
             return [block, Unit("containerd.service", restart_on=(block.path,), ready=_READY)]
         drop_in = File("/etc/containerd/conf.d/10-strongroom.toml", template("containerd/drop-in-2.toml.j2", **values))
         unit = File("/etc/systemd/system/containerd.service", template("containerd/containerd.service"))

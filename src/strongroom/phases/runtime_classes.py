@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.kube.access import api
+from strongroom.kube.client import Api
 from strongroom.model.shims import Shim
 from strongroom.phases.base import Context
 from strongroom.plan.resource import Step
@@ -55,7 +57,7 @@ class RuntimeClassesPhase:
         cluster.wait_ready(progress)
         if hands:
             for host in context.inventory.runtime_hosts:
-                cluster.wait(f"node {host.name}", lambda name=host.name: cluster.get("v1", "Node", name) is not None, progress)  # type: ignore[misc]
+                cluster.wait(f"node {host.name}", partial(_is_there, cluster, host.name), progress)
         steps = []
         for manifest in manifests:
             difference = cluster.difference(manifest)
@@ -66,6 +68,10 @@ class RuntimeClassesPhase:
                 progress.say(steps[-1].sentence)
                 cluster.apply(manifest)
         return steps
+
+
+def _is_there(cluster: Api, node: str) -> bool:
+    return cluster.get("v1", "Node", node) is not None
 
 
 def _step(manifest: dict[str, Any], why: str) -> Step:

@@ -71,13 +71,13 @@ def shim_script(uid: str) -> str:
     lies at its path by now.
     """
     return (
-        f"id=$(ctr -n k8s.io containers ls -q 'labels.\"io.kubernetes.pod.uid\"=={uid},"
+        f'id=$(ctr -n k8s.io containers ls -q \'labels."io.kubernetes.pod.uid"=={uid},'
         'labels."io.cri-containerd.kind"==sandbox\')\n'
         '[ -n "$id" ] || { echo "no sandbox of the pod in containerd" >&2; exit 1; }\necho sandbox=$id\n'
         "for p in /proc/[0-9]*; do\n"
         "    if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q -e \"-id $id \"; then\n"
         "        echo exe=$(readlink $p/exe); echo sha256=$(sha256sum < $p/exe | cut -c1-64); exit 0\n"
-        "    fi\ndone\necho \"no shim process for sandbox $id\" >&2; exit 1\n"
+        '    fi\ndone\necho "no shim process for sandbox $id" >&2; exit 1\n'
     )
 
 
@@ -97,7 +97,8 @@ class VerifyPhase:
         cluster = api(session)
         if cluster is None:
             raise StrongroomError(
-                f"{context.inventory.leader.name}: there is no cluster to verify", hint="strongroom apply INVENTORY makes one"
+                f"{context.inventory.leader.name}: there is no cluster to verify",
+                hint="strongroom apply INVENTORY makes one",
             )
         cluster.wait_ready(progress)
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
@@ -130,7 +131,9 @@ class VerifyPhase:
                     f"node {host.name}: containerd has no handler {shim.handler}; it has {', '.join(sorted(filter(None, reported)))}"
                 )
             if cluster.get("node.k8s.io/v1", "RuntimeClass", shim.handler) is None:
-                raise StrongroomError(f"cluster: there is no RuntimeClass {shim.handler}", hint="apply --phase runtime-classes")
+                raise StrongroomError(
+                    f"cluster: there is no RuntimeClass {shim.handler}", hint="apply --phase runtime-classes"
+                )
 
     def _proof(
         self, context: Context, session: Session, cluster: Api, host: Host, shim: Shim, progress: Progress
@@ -146,7 +149,7 @@ class VerifyPhase:
             phase = state().get("status", {}).get("phase")
             if phase in ("Failed", "Succeeded"):
                 raise StrongroomError(f"node {host.name}: pod {NAMESPACE}/{name} under {shim.handler} ended: {phase}")
-            return phase == "Running"
+            return bool(phase == "Running")
 
         if state():  # a pod of an earlier run proves nothing about this one
             cluster.delete("v1", "Pod", name, NAMESPACE)
@@ -190,5 +193,3 @@ def _why(cluster: Api, name: str) -> str:
     events = cluster.list("v1", "Event", namespace=NAMESPACE, field_selector=f"involvedObject.name={name}")
     messages = [event.get("message", "") for event in events if event.get("type") == "Warning"]
     return f" ({messages[-1][:300]})" if messages else ""
-
-

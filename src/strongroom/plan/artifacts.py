@@ -83,7 +83,9 @@ class Component(Resource):
     def undo(self, seen: Observed) -> list[Step]:
         if not seen.lines:
             return []
-        return [Step(self.key, f"remove {self.artifact.component} {self.artifact.version}", f"rm -rf {quote(self.prefix)}")]
+        return [
+            Step(self.key, f"remove {self.artifact.component} {self.artifact.version}", f"rm -rf {quote(self.prefix)}")
+        ]
 
 
 def _decompress(name: str) -> str:
@@ -127,5 +129,12 @@ class Image(Resource):
             f"ctr -n k8s.io images import --local {upload.incoming} >/dev/null\n{pin}"
         )
         return [
-            Step(self.key, f"import the image {artifact.image} ({why})", script, uploads=(upload,), journal=True, timeout=1800)
+            Step(
+                self.key,
+                f"import the image {artifact.image} ({why})",
+                script,
+                uploads=(upload,),
+                journal=True,
+                timeout=1800,
+            )
         ]

@@ -54,7 +54,9 @@ class File(Resource):
         elif now.get("owner") != self.owner:
             why = f"owner {now.get('owner')}, wanted {self.owner}"
         elif "leftover" in now:
-            return [Step(self.key, f"remove a half-written {_leftover(self.path)}", f"rm -f {quote(_leftover(self.path))}")]
+            return [
+                Step(self.key, f"remove a half-written {_leftover(self.path)}", f"rm -f {quote(_leftover(self.path))}")
+            ]
         else:
             return []
         if why.startswith(("mode", "owner")):
@@ -64,7 +66,9 @@ class File(Resource):
         clear = f"rm -rf {quote(self.path)}\n" if "type" in now else ""
         script = f"{clear}{_decoded(self.content, f'put {quote(self.path)} {self.mode} {self.owner}')}"
         # A pipe ends with its last command's status: a base64 that failed shows in the sum alone.
-        check = f"printf '%s  %s\\n' {hashlib.sha256(self.content).hexdigest()} {quote(self.path)} | sha256sum -c --status"
+        check = (
+            f"printf '%s  %s\\n' {hashlib.sha256(self.content).hexdigest()} {quote(self.path)} | sha256sum -c --status"
+        )
         return [Step(self.key, f"write {self.path} ({why})", f"{script}\n{check}")]
 
     def undo(self, seen: Observed) -> list[Step]:
@@ -150,12 +154,14 @@ class Block(Resource):
     def _rewrite(self, tail: str) -> str:
         path = quote(self.path)
         keep = f"m=$(stat -c %04a {path} 2>/dev/null || echo 0644); o=$(stat -c %U:%G {path} 2>/dev/null || echo root:root)"
-        return f"{keep}\n{{ {self._without()}\n{tail}\n}} | put {path} \"$m\" \"$o\""
+        return f'{keep}\n{{ {self._without()}\n{tail}\n}} | put {path} "$m" "$o"'
 
     def steps(self, seen: Observed) -> list[Step]:
         if seen.fields().get("sha256") == hashlib.sha256(self.text.encode()).hexdigest():
             return []
-        return [Step(self.key, f"write the block {self.name} in {self.path}", self._rewrite(_decoded(self.text.encode())))]
+        return [
+            Step(self.key, f"write the block {self.name} in {self.path}", self._rewrite(_decoded(self.text.encode())))
+        ]
 
     def undo(self, seen: Observed) -> list[Step]:
         if seen.fields().get("sha256") in (None, hashlib.sha256(b"").hexdigest()):

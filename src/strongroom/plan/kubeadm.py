@@ -22,7 +22,7 @@ _RESET = (
 
 def _run(command: str) -> str:
     return (
-        f"{command} > {LOG} 2>&1 || fail \"{command.split(' --')[0]}: "
+        f'{command} > {LOG} 2>&1 || fail "{command.split(" --")[0]}: '
         f"$(grep -E 'rror|FATAL' {LOG} | tail -n 3 | tr '\\n' ' '); all of it is in {LOG} on the host\""
     )
 
@@ -79,8 +79,7 @@ class Worker(Resource):
         # $INPUT is `kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H`: the token goes into a file that
         # only root reads and that is gone with the step, not onto a command line.
         script = (
-            (_RESET if seen.interrupted else "")
-            + 'set -- $INPUT\nendpoint=$3; token=; hash=\n'
+            (_RESET if seen.interrupted else "") + "set -- $INPUT\nendpoint=$3; token=; hash=\n"
             'while [ $# -gt 1 ]; do case "$1" in --token) token=$2;; --discovery-token-ca-cert-hash) hash=$2;; esac; shift; done\n'
             '[ -n "$token" ] && [ -n "$hash" ] || fail "the control plane gave no join credential"\n'
             "f=/run/strongroom-join.yaml; trap 'rm -f $f' EXIT; umask 077\n"

@@ -79,7 +79,7 @@ class Resource(ABC):
     def steps(self, seen: Observed) -> list[Step]:
         """The steps from ``seen`` to the wanted state; empty when nothing is to do."""
 
-    def undo(self, seen: Observed) -> list[Step]:  # noqa: ARG002
+    def undo(self, seen: Observed) -> list[Step]:
         """The steps that take the resource away again; by default there is nothing to take away."""
         return []
 

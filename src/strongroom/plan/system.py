@@ -119,7 +119,9 @@ class Unit(Resource):
         if now.get("NeedDaemonReload") == "yes":
             out.append(Step(self.key, "let systemd read its units anew", "systemctl daemon-reload", because=self.key))
         if now.get("UnitFileState") not in ("enabled", "static", "alias", "indirect", "generated"):
-            script = f"systemctl daemon-reload\nsystemctl unmask -q {unit}\nsystemctl enable -q {unit}\nsync -f /etc/systemd"
+            script = (
+                f"systemctl daemon-reload\nsystemctl unmask -q {unit}\nsystemctl enable -q {unit}\nsync -f /etc/systemd"
+            )
             out.append(Step(self.key, f"enable {self.name} (is {now.get('UnitFileState') or 'not installed'})", script))
         wait = f"\n{self._wait()}" if self.ready else ""
         if now.get("ActiveState") != "active":

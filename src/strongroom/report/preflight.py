@@ -23,13 +23,22 @@ def show(console: Console, reports: Mapping[str, HostReport], results: Mapping[s
         counts = [(outcome, sum(r.outcome is outcome for r in results[name])) for outcome in Outcome]
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts if count)
         table.add_row(
-            name, report.system or "?", report.kernel or "?", str(report.processors or "?"), str(report.memory or "?"), summary
+            name,
+            report.system or "?",
+            report.kernel or "?",
+            str(report.processors or "?"),
+            str(report.memory or "?"),
+            summary,
         )
     console.print(table)
     for name, checks in results.items():
         for check in checks:
             if check.outcome in (Outcome.FAIL, Outcome.WARN, Outcome.UNKNOWN):
-                console.print(f"{name}: {check.id} {check.outcome}: {check.seen}; wanted: {check.wanted}", style=_STYLE[check.outcome], markup=False)
+                console.print(
+                    f"{name}: {check.id} {check.outcome}: {check.seen}; wanted: {check.wanted}",
+                    style=_STYLE[check.outcome],
+                    markup=False,
+                )
                 if check.waived:
                     console.print(f"    waived: {check.waived}", markup=False)
                 elif check.remedy:

@@ -1,0 +1,38 @@
+"""A whole mode for plain pyinfra: the phases that change hosts, as deploys; the rest through late Python calls."""
+
+from __future__ import annotations
+
+from pyinfra import host, inventory, logger, state
+from pyinfra.api.deploy import deploy
+from pyinfra.operations import python
+
+from strongroom.engine.inventory import from_pyinfra
+from strongroom.engine.plain import run_on_controller
+from strongroom.operations.converge import converge
+from strongroom.phases.base import Context, ControllerPhase, HostPhase
+from strongroom.phases.context import make_context
+from strongroom.phases.modes import phases
+
+_contexts: dict[int, Context] = {}
+
+
+def _context() -> Context:
+    # The deploy file runs once a host; inventory and bundle are read and verified once a run.
+    key = id(inventory._module) if hasattr(inventory, "_module") else id(inventory)
+    if key not in _contexts:
+        _contexts[key] = make_context(from_pyinfra(inventory))
+    return _contexts[key]
+
+
+@deploy("strongroom")
+def run_mode() -> None:
+    """The phases of the inventory's mode, in order, on this host."""
+    context = _context()
+    for phase in phases(context.inventory.cluster.mode):
+        if isinstance(phase, HostPhase):
+            for number, wave in enumerate(phase.waves(context.inventory), 1):
+                if any(host.name == member.name for member in wave):
+                    converge(name=f"{phase.title} (wave {number})", phase=phase, context=context)
+        elif isinstance(phase, ControllerPhase) and host.name == context.inventory.leader.name:
+            python.call(name=phase.title, function=run_on_controller, phase=phase, context=context, state_=state)
+    logger.debug("strongroom: all phases are laid out on %s", host.name)
