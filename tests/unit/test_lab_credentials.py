@@ -133,3 +133,12 @@ def test_an_overlay_is_not_put_on_another_build(tmp_path: Path, monkeypatch: pyt
     (folder / "build").write_text("second\n")
     assert rootfs.of_identity(identity) is None
     assert rootfs.of_identity("gone/first") is None
+
+
+def test_mounts_inside_a_build_are_seen() -> None:
+    mountinfo = (
+        "21 1 254:0 / / rw - ext4 /dev/vda rw\n"
+        "30 21 0:5 / /cache/.b.building/root/dev rw - devtmpfs x rw\n"
+        "31 21 0:6 / /cache/.b.building-not rw - tmpfs x rw\n\n"
+    )
+    assert rootfs.mounts_under(Path("/cache/.b.building"), mountinfo) == ["/cache/.b.building/root/dev"]

@@ -160,6 +160,11 @@ def test_picked_ports_are_free_and_nobody_elses(count: int, taken: set[int]) -> 
     assert all(port in ports.RANGE and port % 3 == 0 for port in found)
 
 
+def test_a_promised_port_is_not_given_again_though_it_is_free() -> None:
+    left = {ports.RANGE[7], ports.RANGE[-1]}
+    assert set(ports.pick(2, set(ports.RANGE) - left, free=lambda port: True)) == left
+
+
 def test_a_port_in_use_is_not_free() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -9,7 +9,6 @@ import os  # noqa: E402
 import sys  # noqa: E402
 from typing import Annotated  # noqa: E402
 
-import click  # noqa: E402
 import typer  # noqa: E402
 
 from strongroom import __version__  # noqa: E402
@@ -73,11 +72,11 @@ def main() -> None:
         if os.environ.get("STRONGROOM_DEBUG"):
             raise
         sys.exit(report(error))
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(Exit.INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        print(f"strongroom: {error.format_message()}", file=sys.stderr)
+        sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         print("strongroom: interrupted", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)

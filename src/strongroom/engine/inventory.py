@@ -28,15 +28,17 @@ def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
         # pyinfra's loader notes the file it runs in the current state, so there has to be one.
         with ctx_state.use(State()):
             inventory = make_inventory_from_files(str(path))
-    except StrongroomError:
-        raise
-    except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except Exception as caught:
+        # pyinfra wraps what the file itself raised.
+        error = getattr(caught, "exception", caught)
+        if isinstance(error, StrongroomError):
+            raise error from caught
+        if isinstance(error, SyntaxError):
+            raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from caught
         line = next(
             (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None
         )
-        raise ConfigError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from caught
     return inventory, from_pyinfra(inventory, str(path))
 
 

@@ -241,10 +241,22 @@ class _Steps:
             )
 
 
+def mounts_under(folder: Path, mountinfo: str) -> list[str]:
+    """Mount points inside a folder, of the text of /proc/self/mountinfo."""
+    points = [line.split()[4] for line in mountinfo.splitlines() if len(line.split()) > 4]
+    return [point for point in points if Path(point).is_relative_to(folder)]
+
+
 def _remove(folder: Path) -> None:
-    """Remove a folder of a build; parts without write permission (as root file systems have them) included."""
+    """Remove a folder of a build; parts without write permission (as root file systems have them) included.
+
+    Raises:
+        StrongroomError: something is mounted there; removing would reach into this machine's own /dev.
+    """
     if not folder.exists():
         return
+    if mounts := mounts_under(folder.resolve(), Path("/proc/self/mountinfo").read_text()):
+        raise StrongroomError(f"{folder}: {mounts[0]} is mounted in it; not removed", hint=f"umount {mounts[0]}")
     for directory, _, _ in os.walk(folder):
         os.chmod(directory, 0o700)
     shutil.rmtree(folder)

@@ -28,13 +28,21 @@ func (r *recorder) Create(_ context.Context, request *taskapi.CreateTaskRequest)
 
 func TestCreateHandsRuncItsOwnOptions(t *testing.T) {
 	inner := &recorder{}
-	request := &taskapi.CreateTaskRequest{ID: "c1", Bundle: bundle(t, "x.slice:cri-containerd:c1"), Options: kata(t)}
+	folder := bundle(t, "x.slice:cri-containerd:c1")
+	request := &taskapi.CreateTaskRequest{ID: "c1", Bundle: folder, Options: kata(t)}
 	response, err := tasks{inner}.Create(t.Context(), request)
 	if err != nil || response.Pid != 42 {
 		t.Fatal(response, err)
 	}
 	if got := unpacked(t, inner.created.Options); !got.SystemdCgroup || inner.created.ID != "c1" {
 		t.Errorf("got %v", inner.created)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, err := os.ReadFile(filepath.Join(folder, "shim-binary-path")); err != nil || string(path) != self {
+		t.Errorf("a restarted containerd is told %q, %v", path, err)
 	}
 }
 

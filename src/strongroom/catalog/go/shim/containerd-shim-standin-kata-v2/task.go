@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
@@ -27,7 +29,22 @@ func (t tasks) Create(ctx context.Context, request *taskapi.CreateTaskRequest) (
 		return nil, errgrpc.ToGRPC(err)
 	}
 	request.Options = opts
+	if err := rememberShim(request.Bundle); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
 	return t.TTRPCTaskService.Create(ctx, request)
+}
+
+// rememberShim writes the path of this program into the bundle, where containerd looks for it after a restart. containerd
+// 2.3 writes it only for containers that it ran the shim's binary for: for the pod's sandbox, not for the containers that
+// join its shim. For those it would then look for a program named after the handler on its PATH, find none, and take
+// their tasks for lost while they run on (core/runtime/v2/shim_load.go).
+func rememberShim(bundle string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(bundle, "shim-binary-path"), []byte(self), 0o600)
 }
 
 // RegisterTTRPC makes the shim's server call tasks, not what it wraps.
