@@ -66,9 +66,10 @@ class LockEntry(Frozen):
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
-    """``1.9`` before ``1.36``: the parts between dots and dashes, numbers as numbers."""
+    """``1.9`` before ``1.36``, ``2.0-rc.1`` before ``2.0`` before ``2.0-1``: the parts, numbers as numbers."""
     parts = version.removeprefix("v").replace("-", ".").split(".")
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+    end = (-1, "~")  # after every word, before every number
+    return (*((int(part), "") if part.isdigit() else (-1, part) for part in parts), end)
 
 
 def in_order(keys: Iterable[Any]) -> None:
