@@ -105,7 +105,10 @@ def _symlinked_folder(folder: Path) -> None:
     ("change", "told"),
     [
         (lambda folder: (folder / "artifacts/runc-1").unlink(), "runc-1: is missing"),
-        (lambda folder: (folder / "artifacts/runc-1").write_bytes(b"short"), "runc-1: is 5 bytes, and bundle.json says 9"),
+        (
+            lambda folder: (folder / "artifacts/runc-1").write_bytes(b"short"),
+            "runc-1: is 5 bytes, and bundle.json says 9",
+        ),
         (lambda folder: (folder / "artifacts/extra").touch(), "extra: is not listed"),
         (lambda folder: (folder / "notes.txt").touch(), "notes.txt: is not listed"),
         (lambda folder: os.mkfifo(folder / "artifacts/pipe"), "pipe: is no plain file"),

@@ -156,7 +156,15 @@ class TestRefusals:
 
 def test_versions_are_sorted_by_number() -> None:
     versions = ["1.10.0", "3.6.8-1", "3.6.8", "1.9.1", "1.9.1-rc.1", "3.6.8-0", "1.36.3"]
-    assert sorted(versions, key=version_key) == ["1.9.1-rc.1", "1.9.1", "1.10.0", "1.36.3", "3.6.8", "3.6.8-0", "3.6.8-1"]
+    assert sorted(versions, key=version_key) == [
+        "1.9.1-rc.1",
+        "1.9.1",
+        "1.10.0",
+        "1.36.3",
+        "3.6.8",
+        "3.6.8-0",
+        "3.6.8-1",
+    ]
 
 
 def test_selection_replaces_versions() -> None:

@@ -41,10 +41,9 @@ class Api:
 
     def get_raw(self, path: str) -> str:
         """The body that the API server answers a GET with, as text."""
-        response = self._client.call_api(
-            path, "GET", auth_settings=["BearerToken"], response_type=None, _preload_content=False, _request_timeout=30
-        )
-        return str(getattr(response, "data", response[0].data if isinstance(response, tuple) else response).decode())
+        request = self._client.param_serialize("GET", path, auth_settings=["BearerToken"])
+        response = self._client.call_api(*request, _request_timeout=30)
+        return bytes(response.response.data).decode()
 
     def ready(self) -> bool:
         """Whether the API server says that it is."""

@@ -1,0 +1,257 @@
+"""The road from Go modules: pins, a reproducible environment, the cache. A fake `go` compiles at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from strongroom import paths
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.fetch import bundle, go_modules, go_recipe, go_toolchain, lockfile, nft
+from strongroom.fetch.go_toolchain import Toolchain, environment
+from strongroom.fetch.tarball import Member
+from strongroom.model.lock import GoLock
+
+LOCK = lockfile.load_go()
+IMAGES = [c.image.reference for c in LOCK.components if c.image and c.component != "verify-pod"]
+
+FAKE_GO = """#!/bin/sh
+echo "$@" >> "$FAKE_LOG"
+if [ "$1" = env ]; then echo "${{FAKE_VERSION:-{version}}}"; exit; fi
+while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
+case $1 in
+  */$FAKE_BROKEN) echo "# $1" >&2; echo "x.go:1: undefined: y" >&2; exit 1;;
+  */kubeadm) printf '#!/bin/sh\\nprintf "%%s\\\\n" {images}\\n' > "$out";;
+  *) echo "binary of $1" > "$out";;
+esac
+chmod 755 "$out"
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `go` that compiles nothing, and an `nft` and a C compiler that aren't looked for. Returns the log of `go`."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "go").write_text(FAKE_GO.format(version=LOCK.go, images=" ".join(IMAGES)))
+    (tools / "go").chmod(0o755)
+    (tools / "nft").write_bytes(b"nft")
+    log = tmp_path / "log"
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_LOG", str(log))
+    monkeypatch.setenv("FAKE_BROKEN", "none")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    closure = nft.Closure((Member("usr/sbin/nft", 0o755, path=tools / "nft"),), "1.0")
+    monkeypatch.setattr(nft, "closure", lambda: closure)
+    monkeypatch.setattr(go_recipe, "c_compiler", lambda: "gcc 1")
+    return log
+
+
+def compiled(log: Path) -> list[str]:
+    return [line.split()[-1] for line in log.read_text().splitlines() if line.startswith("build ")]
+
+
+class TestBuild:
+    """`build_from_go_modules`."""
+
+    def test_every_component_is_there_and_verifies(self, fake: Path) -> None:
+        made = bundle.verify(go_modules.build_from_go_modules())
+        assert [a.component for a in made.manifest.artifacts] == [c.component for c in LOCK.components]
+        assert made.manifest.origin == "go-modules"
+        assert made.folder.name == made.manifest.digest.removeprefix("sha256:")
+        kata = made.manifest.of("kata")
+        assert kata.stand_in
+        assert kata.strip == 2
+        assert kata.files[0].path == "bin/containerd-shim-kata-v2"
+        assert "qemu-coco-dev/configuration-qemu-coco-dev.toml" in kata.files[1].path
+        assert [f.path for f in made.manifest.of("cni-plugins").files][0] == "bin/bridge"
+        assert "nftables 1.0" in made.manifest.of("kube-proxy").source
+        assert {a.image for a in made.manifest.images()} >= set(IMAGES)
+
+    def test_it_is_built_once(self, fake: Path, tmp_path: Path) -> None:
+        first = go_modules.build_from_go_modules()
+        count = len(compiled(fake))
+        assert count == sum(len(component.binaries) for component in LOCK.components)
+        assert go_modules.build_from_go_modules() == first
+        assert len(compiled(fake)) == count
+        assert bundle.verify(go_modules.build_from_go_modules(tmp_path / "out")).folder == tmp_path / "out"
+        assert len(compiled(fake)) == count
+        with pytest.raises(StrongroomError, match="there already"):
+            go_modules.build_from_go_modules(tmp_path / "out")
+
+    def test_two_builds_are_byte_identical(self, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = go_modules.build_from_go_modules()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache2"))
+        second = go_modules.build_from_go_modules()
+        assert second != first
+        assert (second / "bundle.json").read_bytes() == (first / "bundle.json").read_bytes()
+
+    def test_a_damaged_bundle_in_the_cache_is_built_again(self, fake: Path) -> None:
+        made = go_modules.build_from_go_modules()
+        next((made / "artifacts").glob("runc-*")).unlink()
+        assert bundle.verify(go_modules.build_from_go_modules()).folder == made
+
+    def test_a_failed_build_leaves_no_bundle(self, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FAKE_BROKEN", "kubelet")
+        with pytest.raises(StrongroomError, match="go build in kubernetes: x.go:1: undefined: y"):
+            go_modules.build_from_go_modules()
+        assert [path for path in (paths.cache_dir() / "bundles").iterdir() if path.is_dir()] == []
+
+    def test_an_image_that_kubeadm_asks_for_and_nobody_makes(self, fake: Path, tmp_path: Path) -> None:
+        go = tmp_path / "tools" / "go"
+        go.write_text(go.read_text().replace("etcd:3.6.8-0", "etcd:3.6.9-0"))
+        with pytest.raises(StrongroomError, match="asks for the image strongroom.dev/lab/etcd:3.6.9-0"):
+            go_modules.build_from_go_modules()
+
+
+class TestRecipe:
+    """What decides the digest, and what is refused before anything is compiled."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(paths.catalog("go"), tmp_path / "go"))
+
+    def test_a_changed_source_changes_the_digest(self, fake: Path, root: Path) -> None:
+        before = go_recipe.recipe(root=root).digest
+        assert go_recipe.recipe(root=root).digest == before == go_recipe.recipe().digest
+        (root / "shim/pause/main.go").write_text("package main\n")
+        assert go_recipe.recipe(root=root).digest != before
+
+    @pytest.mark.parametrize("name", ["go.mod", "go.sum"])
+    def test_a_changed_pin_is_refused(self, fake: Path, root: Path, name: str) -> None:
+        path = root / "runc" / name
+        path.write_text(path.read_text() + "\n")
+        with pytest.raises(
+            StrongroomError, match=f"runc/{name}: its SHA-256 is [0-9a-f]{{64}}, and go-modules.lock pins"
+        ):
+            go_recipe.recipe(root=root)
+        path.unlink()
+        with pytest.raises(StrongroomError, match="No such file"):
+            go_recipe.recipe(root=root)
+
+    def test_another_toolchain_is_refused(self, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FAKE_VERSION", "go1.20.14")
+        with pytest.raises(StrongroomError, match=f"its version is go1.20.14, and the lock wants {LOCK.go}"):
+            go_recipe.recipe()
+
+    def test_missing_tools_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(StrongroomError, match="go: not on the PATH"):
+            go_toolchain.toolchain(LOCK, tmp_path)
+        with pytest.raises(StrongroomError, match="gcc: not on the PATH"):
+            go_recipe.c_compiler()
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+        with pytest.raises(StrongroomError) as caught:
+            nft.closure()
+        assert "nft: not on this machine" in str(caught.value)
+        assert caught.value.hint == "apt-get install nftables"
+
+    def test_a_bad_lock_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "go-modules.lock"
+        path.write_text(lockfile.go_modules_path().read_text().replace("module: runc", "module: crun"))
+        with pytest.raises(ConfigError, match="runc: module 'crun' is not among modules"):
+            lockfile.load_go(path)
+
+
+class TestEnvironment:
+    """What of the operator's settings reaches a build."""
+
+    def test_sources_and_caches_are_the_operators(self) -> None:
+        mine = {"GOPROXY": "https://proxy.example", "GOCACHE": "/c", "HTTPS_PROXY": "http://p", "PATH": "/bin"}
+        assert mine.items() <= environment(LOCK.go, "amd64", mine).items()
+
+    def test_nothing_else_of_go_is(self) -> None:
+        theirs = {"GOFLAGS": "-mod=mod", "GOAMD64": "v4", "GOEXPERIMENT": "x", "CGO_CFLAGS": "-O3", "CC": "clang"}
+        theirs |= {"GOTOOLCHAIN": "local", "GODEBUG": "x=1", "GOWORK": "/w", "CGO_LDFLAGS_ALLOW": ".*", "GOROOT": "/r"}
+        assert environment(LOCK.go, "arm64", theirs) == environment(LOCK.go, "arm64", {})
+
+    def test_it_is_pinned(self) -> None:
+        env = environment(LOCK.go, "amd64", {})
+        assert env["GOTOOLCHAIN"] == LOCK.go
+        assert {"-mod=readonly", "-trimpath", "-buildvcs=false"} <= set(env["GOFLAGS"].split())
+
+
+class TestLock:
+    """go-modules.lock against the modules it pins."""
+
+    def test_versions_are_those_of_the_modules(self) -> None:
+        for component in LOCK.components:
+            if component.module == "shim":
+                continue
+            text = paths.catalog("go", component.module, "go.mod").read_text()
+            assert f" v{component.version} " in text, component.component
+            for flag in LOCK.module(component.module).ldflags:
+                stamped = re.search(r"ersion=v?(.*)|Commit=v(.*)", flag)
+                assert not stamped or component.version in stamped[0], flag
+
+    def test_every_package_is_a_tool_of_its_module_or_ours(self) -> None:
+        for component in LOCK.components:
+            text = paths.catalog("go", component.module, "go.mod").read_text()
+            for binary in component.binaries:
+                ours = binary.package.removeprefix("strongroom.dev/bundle/")
+                assert f"{binary.package}\n" in text or paths.catalog("go", ours, "main.go").exists()
+
+    def test_every_module_is_used_and_pinned_as_it_is(self) -> None:
+        assert {module.name for module in LOCK.modules} == {c.module for c in LOCK.components}
+        assert {path.name for path in paths.catalog("go").iterdir()} == {module.name for module in LOCK.modules}
+        for module in LOCK.modules:
+            go_recipe.check_pins(module, paths.catalog("go"))
+
+    def test_it_round_trips(self) -> None:
+        assert GoLock.model_validate_json(LOCK.model_dump_json()) == LOCK
+
+
+class TestNft:
+    """The closure of `nft`."""
+
+    def test_ldd_is_understood(self) -> None:
+        output = """\
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibnftables.so.1 => /lib/x86_64-linux-gnu/libnftables.so.1 (0x00007f11)
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f22)
+"""
+        assert nft.parse_ldd(output) == ["/lib/x86_64-linux-gnu/libnftables.so.1", "/lib64/ld-linux-x86-64.so.2"]
+
+    def test_a_missing_library_is_named(self) -> None:
+        with pytest.raises(StrongroomError, match=r"libgmp\.so\.10 is not found"):
+            nft.parse_ldd("\tlibgmp.so.10 => not found\n")
+
+    @pytest.mark.skipif(not shutil.which("nft", path="/usr/sbin:/usr/bin"), reason="nft is not installed")
+    def test_this_machines_nft_has_a_loader_and_a_c_library(self) -> None:
+        names = [member.name for member in nft.closure().members]
+        assert names[0] == "usr/sbin/nft"
+        assert any("ld-linux" in name for name in names)
+        assert any("libc.so" in name for name in names)
+
+
+@pytest.mark.net
+@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
+class TestRealGo:
+    """The real toolchain and our own module."""
+
+    @pytest.fixture(scope="class")
+    def go(self) -> Toolchain:
+        return go_toolchain.toolchain(LOCK, paths.catalog("go", "shim"))
+
+    def test_the_shims_own_tests_pass(self, go: Toolchain) -> None:
+        go.run(["vet", "./..."], paths.catalog("go", "shim"))
+        assert "FAIL" not in go.run(["test", "./..."], paths.catalog("go", "shim"))
+
+    def test_a_build_is_reproducible_elsewhere(self, go: Toolchain, tmp_path: Path) -> None:
+        copied = Path(shutil.copytree(paths.catalog("go", "shim"), tmp_path / "elsewhere"))
+        for out, cwd in (("1", paths.catalog("go", "shim")), ("2", copied)):
+            go.run(["build", "-a", "-ldflags", "-s -w", "-o", str(tmp_path / out), "./pause"], cwd)
+        assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+    def test_the_pod_says_which_kernel_it_sees(self, go: Toolchain, tmp_path: Path) -> None:
+        go.run(["build", "-o", str(tmp_path / "pod"), "./pod"], paths.catalog("go", "shim"))
+        with subprocess.Popen([tmp_path / "pod"], stdout=subprocess.PIPE, text=True) as pod:
+            assert pod.stdout is not None
+            assert os.uname().release in pod.stdout.readline()
+            pod.terminate()
+            assert pod.wait(10) == 0
