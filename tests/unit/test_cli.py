@@ -96,7 +96,11 @@ def test_no_bundle(tmp_path: Path, bundle: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("control_plane = [", "SyntaxError|never closed"), ("x = 1 / 0", ":1: ZeroDivisionError"), ("", "allowed is a dict")],
+    [
+        ("control_plane = [", "SyntaxError|never closed"),
+        ("x = 1 / 0", ":1: ZeroDivisionError"),
+        ("", "allowed is a dict"),
+    ],
 )
 def test_an_inventory_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "inventory.py"

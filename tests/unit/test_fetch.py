@@ -57,7 +57,7 @@ class Server:
 def serve() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            reply = server.answer(self.path, dict(self.headers.items()))
+            reply = served.answer(self.path, dict(self.headers.items()))
             self.send_response(reply.status)
             for key, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(key, value)
@@ -67,11 +67,15 @@ def serve() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = Server(f"http://127.0.0.1:{http.server_port}")
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that hangs up on too much is what some tests are about."""
+
+    http = Quiet(("127.0.0.1", 0), Handler)
+    served = Server(f"http://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield server
+    yield served
     http.shutdown()
     http.server_close()
 

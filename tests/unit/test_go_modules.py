@@ -69,7 +69,7 @@ class TestBuild:
         assert kata.strip == 2
         assert kata.files[0].path == "bin/containerd-shim-kata-v2"
         assert "qemu-coco-dev/configuration-qemu-coco-dev.toml" in kata.files[1].path
-        assert [f.path for f in made.manifest.of("cni-plugins").files][0] == "bin/bridge"
+        assert made.manifest.of("cni-plugins").files[0].path == "bin/bridge"
         assert "nftables 1.0" in made.manifest.of("kube-proxy").source
         assert {a.image for a in made.manifest.images()} >= set(IMAGES)
 
@@ -98,14 +98,14 @@ class TestBuild:
 
     def test_a_failed_build_leaves_no_bundle(self, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FAKE_BROKEN", "kubelet")
-        with pytest.raises(StrongroomError, match="go build in kubernetes: x.go:1: undefined: y"):
+        with pytest.raises(StrongroomError, match=r"go build in kubernetes: x\.go:1: undefined: y"):
             go_modules.build_from_go_modules()
         assert [path for path in (paths.cache_dir() / "bundles").iterdir() if path.is_dir()] == []
 
     def test_an_image_that_kubeadm_asks_for_and_nobody_makes(self, fake: Path, tmp_path: Path) -> None:
         go = tmp_path / "tools" / "go"
         go.write_text(go.read_text().replace("etcd:3.6.8-0", "etcd:3.6.9-0"))
-        with pytest.raises(StrongroomError, match="asks for the image strongroom.dev/lab/etcd:3.6.9-0"):
+        with pytest.raises(StrongroomError, match=r"asks for the image strongroom\.dev/lab/etcd:3\.6\.9-0"):
             go_modules.build_from_go_modules()
 
 
@@ -234,7 +234,7 @@ class TestNft:
 class TestRealGo:
     """The real toolchain and our own module."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def go(self) -> Toolchain:
         return go_toolchain.toolchain(LOCK, paths.catalog("go", "shim"))
 

@@ -129,7 +129,7 @@ class TestRefusals:
 
     def test_any_other_order_is_refused(self) -> None:
         entries = list(lockfile.load().artifacts)
-        shuffled = random.Random(7).sample(entries, len(entries))  # noqa: S311
+        shuffled = random.Random(7).sample(entries, len(entries))
         with pytest.raises(ValueError, match="sorted"):
             Lock(default={}, artifacts=tuple(shuffled))
 

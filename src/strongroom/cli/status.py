@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from strongroom.cli.common import BundleFolder, InventoryFile, Output, OutputForm, running
+from strongroom.engine.session import Session
 from strongroom.errors import StrongroomError
 from strongroom.kube.access import api
+from strongroom.report.progress import Progress
 
 # Versions as the host has them: where the links on the PATH lead to, not what somebody wrote down.
 SCRIPT = r"""
@@ -36,7 +38,7 @@ def status(inventory: InventoryFile, bundle: BundleFolder = None, output: Output
             host.name: dict(line.split("=", 1) for line in lines if "=" in line)
             for host, lines in zip(hosts, read, strict=True)
         }
-        nodes, classes = _cluster(run.session)
+        nodes, classes = _cluster(run.session, run.progress)
     if output is Output.JSON:
         print(
             json.dumps(
@@ -57,16 +59,18 @@ def status(inventory: InventoryFile, bundle: BundleFolder = None, output: Output
     console.print(f"Runtime classes: {', '.join(classes) or 'none'}", markup=False)
 
 
-def _cluster(session: object) -> tuple[dict[str, str], list[str]]:
+def _cluster(session: Session, progress: Progress) -> tuple[dict[str, str], list[str]]:
     try:
-        cluster = api(session)  # type: ignore[arg-type]
-        if cluster is None or not cluster.ready():
+        cluster = api(session)
+        if cluster is None:
             return {}, []
+        cluster.wait_ready(progress, timeout=60)
         nodes = {}
         for node in cluster.list("v1", "Node"):
             conditions = {item["type"]: item["status"] for item in node["status"].get("conditions", [])}
             nodes[node["metadata"]["name"]] = "Ready" if conditions.get("Ready") == "True" else "not ready"
         classes = sorted(item["metadata"]["name"] for item in cluster.list("node.k8s.io/v1", "RuntimeClass"))
-    except StrongroomError:
+    except StrongroomError as error:
+        progress.say(str(error))  # the hosts' part of the answer still stands
         return {}, []
     return nodes, classes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyinfra.api.facts import FactBase
 
 
-class ScriptOutput(FactBase[list[str]]):
+class ScriptOutput(FactBase[Iterable[str]]):
     """The lines that a POSIX sh script, given as ``_stdin``, prints; an empty list when it printed nothing."""
 
     def command(self) -> str:
@@ -13,10 +15,10 @@ class ScriptOutput(FactBase[list[str]]):
         return "sh -s"
 
     @staticmethod
-    def default() -> list[str]:
+    def default() -> Iterable[str]:
         """Nothing printed."""
         return []
 
-    def process(self, output: list[str]) -> list[str]:
+    def process(self, output: list[str]) -> Iterable[str]:
         """The lines as they are."""
         return output

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from pyinfra import host, state
 from pyinfra.api.command import FileUploadCommand, StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
+from pyinfra.context import host, state
 
 from strongroom.facts.observation import ScriptOutput
 from strongroom.phases.base import Context, HostPhase
@@ -25,7 +25,7 @@ def converge(phase: HostPhase, context: Context) -> Generator[Any, None, None]:
     """
     resources = phase.resources(context, context.inventory.host(host.name))
     for _ in range(4):
-        lines = host.get_fact(ScriptOutput, _stdin=observe(resources))
+        lines = list(host.get_fact(ScriptOutput, _stdin=observe(resources)))
         try:
             seen = parse_observation(resources, lines)
         except ValueError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pyinfra import host, inventory, logger, state
+from pyinfra import logger
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host, inventory, state
 from pyinfra.operations import python
 
 from strongroom.engine.inventory import from_pyinfra
