@@ -427,3 +427,58 @@ class TestCreate:
         assert len(failed) == 1
         assert "kata 1.0 amd64: " in failed[0]
         assert "404" in failed[0]
+
+
+def authority(folder: Path) -> tuple[Path, Path]:
+    """A private CA's certificate, and a file with a key and a certificate of it for 127.0.0.1."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("a private CA", "server")]
+    made = []
+    for key, subject, is_ca in ((keys[0], names[0], True), (keys[1], names[1], False)):
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(names[0])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        )
+        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ca, both = folder / "ca.pem", folder / "server.pem"
+    ca.write_bytes(made[0])
+    both.write_bytes(keys[1].private_bytes(serialization.Encoding.PEM, pkcs8, plain) + made[1])
+    return ca, both
+
+
+class TestPrivateCa:
+    """A server whose certificate is of a private CA."""
+
+    @pytest.fixture
+    def ca(self, tmp_path: Path, server: Server) -> Path:
+        """Puts TLS before the server, and returns the CA's certificate."""
+        ca, both = authority(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+        assert server.http is not None
+        server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+        server.url = server.url.replace("http:", "https:")
+        server.replies["/f"] = Reply(b"secret")
+        return ca
+
+    def test_it_is_refused(self, ca: Path, server: Server, client: Client) -> None:
+        with pytest.raises(StrongroomError, match="its certificate is not trusted") as caught:
+            client.get(f"{server.url}/f")
+        assert "--ca-file" in (caught.value.hint or "")
+        assert server.asked == []
+
+    def test_it_is_trusted_by_argument(self, ca: Path, server: Server) -> None:
+        assert Client(ca_file=ca).get(f"{server.url}/f")[0] == b"secret"
+
+    def test_it_is_trusted_by_environment(self, ca: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        assert Client().get(f"{server.url}/f")[0] == b"secret"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from strongroom.errors import StrongroomError
+from strongroom.fetch import staging
 from strongroom.fetch.hashing import sha256_files
 from strongroom.fetch.lockfile import one_line
 from strongroom.model.bundle import Artifact, BundleManifest
@@ -109,12 +109,9 @@ def copy(source: Path, out: Path) -> Path:
     Raises:
         StrongroomError: ``out`` is there already, or the copy differs from its manifest.
     """
-    if out.exists():
-        raise StrongroomError(f"{out}: is there already", hint="name a folder that doesn't exist")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        staging = Path(temporary, "bundle")
-        shutil.copytree(source, staging)
-        verify(staging)
-        staging.rename(out)
-    return out
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        verify(folder)
+
+    return staging.appear(out, fill)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, lockfile, registry, tarball
+from strongroom.fetch import bundle, lockfile, registry, staging, tarball
 from strongroom.fetch.go_toolchain import machine_arch
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.fetch.http import Client
@@ -78,21 +77,19 @@ def create(
     chosen = selection(lock, wanted_arch, versions or {}, (lock_path or lockfile.artifacts_path()).name)
     digest = sha256_bytes("".join(f"{entry.model_dump_json()}\n" for entry in chosen).encode())
     final = out or paths.cache_dir() / "bundles" / digest
-    if final.exists():
-        if out is None and bundle.load(final).manifest.digest == f"sha256:{digest}":
-            return final
-        raise StrongroomError(f"{final}: is there already", hint="name a folder that doesn't exist")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".creating-") as temporary:
-        staging = Path(temporary, "bundle")
-        (staging / "artifacts").mkdir(parents=True)
-        artifacts = _download_all(chosen, staging / "artifacts", client or Client())
+
+    def fill(folder: Path) -> None:
+        (folder / "artifacts").mkdir()
+        artifacts = _download_all(chosen, folder / "artifacts", client or Client())
         manifest = BundleManifest.model_validate(
             {"arch": wanted_arch, "origin": "upstream", "digest": f"sha256:{digest}", "artifacts": artifacts}
         )
-        bundle.write_manifest(manifest, staging)
-        staging.rename(final)
-    return final
+        bundle.write_manifest(manifest, folder)
+
+    def usable(folder: Path) -> bool:
+        return bundle.load(folder).manifest.digest == f"sha256:{digest}"
+
+    return staging.appear(final, fill, usable if out is None else None)
 
 
 def _download_all(chosen: Sequence[LockEntry], folder: Path, client: Client) -> tuple[Artifact, ...]:

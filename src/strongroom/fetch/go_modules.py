@@ -1,22 +1,19 @@
 """Build a bundle from Go modules: the road for a lab that reaches a Go module proxy and no release site.
 
 The bundle lies in the cache under its recipe's digest, so the second build returns at once. Everything is built in a
-temporary folder beside it and renamed when complete; a lock file keeps two builds from doing the same work.
+temporary folder beside it and renamed when complete; two builds at once do the work once.
 """
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import bundle, oci_image, tarball
+from strongroom.fetch import bundle, oci_image, staging, tarball
 from strongroom.fetch.go_recipe import GoRecipe, recipe
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.tarball import Member
@@ -38,28 +35,12 @@ def build_from_go_modules(out: Path | None = None) -> Path:
     Raises:
         StrongroomError: a tool is missing, a pin differs, a build fails.
     """
-    if out is not None and out.exists():
-        raise StrongroomError(f"{out}: is there already", hint="name a folder that doesn't exist")
+    if out is not None:
+        staging.refuse_existing(out)
     wanted = recipe()
     final = paths.cache_dir() / "bundles" / wanted.digest.removeprefix("sha256:")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(final.with_suffix(".lock")):
-        if not _usable(final, wanted.digest):
-            _build_into(wanted, final)
-    if out is None:
-        return final
-    return bundle.copy(final, out)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("waiting for another build of this bundle")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    staging.appear(final, lambda folder: _build_into(wanted, folder), lambda folder: _usable(folder, wanted.digest))
+    return final if out is None else bundle.copy(final, out)
 
 
 def _usable(folder: Path, digest: str) -> bool:
@@ -77,23 +58,19 @@ def _usable(folder: Path, digest: str) -> bool:
     return False
 
 
-def _build_into(wanted: GoRecipe, final: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".building-") as temporary:
-        staging, binaries = Path(temporary, "bundle"), Path(temporary, "bin")
-        (staging / "artifacts").mkdir(parents=True)
-        artifacts = []
+def _build_into(wanted: GoRecipe, folder: Path) -> None:
+    artifacts = []
+    (folder / "artifacts").mkdir()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         for component in wanted.lock.components:
             with progress.step(f"building {component.component} {component.version}"):
-                artifacts.append(_build_component(wanted, component, binaries / component.component, staging))
-        _check_image_names(wanted, artifacts, staging)
-        manifest = BundleManifest(
-            arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts)
-        )
-        bundle.write_manifest(manifest, staging)
-        staging.rename(final)
+                artifacts.append(_build_component(wanted, component, Path(work, component.component), folder))
+    _check_image_names(wanted, artifacts, folder)
+    manifest = BundleManifest(arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts))
+    bundle.write_manifest(manifest, folder)
 
 
-def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], staging: Path) -> None:
+def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path) -> None:
     """kubeadm asks for images by names of its own making: those have to be the ones in the bundle.
 
     Raises:
@@ -102,7 +79,7 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], staging: Pat
     by_name = {artifact.component: artifact for artifact in artifacts}
     kubeadm, apiserver = by_name["kubeadm"], by_name["kube-apiserver"]
     repository = str(apiserver.image).rpartition("/")[0]
-    program = str(staging / "artifacts" / kubeadm.file)
+    program = str(folder / "artifacts" / kubeadm.file)
     arguments = ["--kubernetes-version", f"v{kubeadm.version}", "--image-repository", repository]
     command = [program, "config", "images", "list", *arguments]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -117,7 +94,7 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], staging: Pat
         )
 
 
-def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, staging: Path) -> Artifact:
+def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, folder: Path) -> Artifact:
     work.mkdir(parents=True)
     module = wanted.lock.module(component.module)
     members = [
@@ -127,7 +104,7 @@ def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, stagi
     for extra in component.files:
         content = wanted.root / extra.file if extra.file else None
         members.append(Member(extra.path, 0o644, path=content) if content else Member(extra.path, 0o755))
-    return _pack(wanted, module, component, members, staging)
+    return _pack(wanted, module, component, members, folder)
 
 
 def _compile(wanted: GoRecipe, module: GoModule, package: str, out: Path) -> Path:
@@ -138,25 +115,25 @@ def _compile(wanted: GoRecipe, module: GoModule, package: str, out: Path) -> Pat
     return out
 
 
-def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: list[Member], staging: Path) -> Artifact:
+def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: list[Member], folder: Path) -> Artifact:
     """Turn built files into the component's one artifact; binaries move, so nothing is kept twice."""
     name = f"{component.component}-{component.version}-{wanted.arch}"
     source = f"{component.source or module.source} (built from Go modules with {wanted.toolchain.version}"
     files: tuple[BundledFile, ...] = ()
     image = image_digest = None
     if component.kind == "binary":
-        path = staging / "artifacts" / name
+        path = folder / "artifacts" / name
         assert members[0].path is not None
         members[0].path.rename(path)
         path.chmod(0o755)
         files = (BundledFile(path=members[0].name, sha256=sha256_file(path), mode="0755"),)
     elif component.image is None:
-        path = staging / "artifacts" / f"{name}.tar"
+        path = folder / "artifacts" / f"{name}.tar"
         with path.open("wb") as file:
             tarball.write(members, file)
         files = tarball.listing(path, component.strip, component.subdir)
     else:
-        path = staging / "artifacts" / f"{name}.oci.tar"
+        path = folder / "artifacts" / f"{name}.oci.tar"
         if component.image.with_nft:
             members += wanted.nft.members
             source += f"; with nft of the package nftables {wanted.nft.version}"
@@ -165,7 +142,7 @@ def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: l
             oci_image.Recipe(image, wanted.arch, tuple(members), component.image.entrypoint, component.image.user), path
         )
     for member in members:
-        if member.path is not None and member.path.is_relative_to(staging.parent):
+        if member.path is not None and member.path.is_relative_to(folder.parent):
             member.path.unlink(missing_ok=True)
     return Artifact(
         component=component.component,

@@ -1,0 +1,89 @@
+"""Folders that appear complete or not at all, and that one process at a time makes.
+
+A folder is made in ``.making-<name>`` beside its final place, which is also what is locked; a process that was killed
+leaves that folder behind, and the next one empties it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from strongroom.errors import StrongroomError
+from strongroom.report.progress import progress
+
+
+def appear(final: Path, make: Callable[[Path], None], usable: Callable[[Path], bool] | None = None) -> Path:
+    """Make a folder, unless a usable one is there.
+
+    Args:
+        final: the folder; those above it are made.
+        make: fills an empty folder.
+        usable: says whether what is at ``final`` is good, once nobody else is making it; may remove it. None: whatever is
+            there is not to be touched.
+
+    Returns:
+        ``final``.
+
+    Raises:
+        StrongroomError: something else is at ``final``, or it cannot be written. Whatever ``make`` raises.
+    """
+    work = final.parent / f".making-{final.name}"
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(work):
+            if usable is not None and final.exists() and usable(final):
+                return final
+            refuse_existing(final)
+            try:
+                folder = work / "folder"
+                folder.mkdir()
+                make(folder)
+                folder.rename(final)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StrongroomError(f"{error.filename or final}: cannot be written: {error.strerror}") from error
+    return final
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise StrongroomError if something is there: a folder of the user's is never replaced."""
+    if folder.exists() or folder.is_symlink():
+        raise StrongroomError(f"{folder}: is there already", hint="name a folder that doesn't exist")
+
+
+@contextmanager
+def _exclusive(work: Path) -> Iterator[None]:
+    """Hold a lock on an emptied folder, which is gone afterwards."""
+    while True:
+        work.mkdir(exist_ok=True)
+        handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress.say(f"waiting for another process that makes {work.name.removeprefix('.making-')}")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _still_there(work, handle):
+                continue  # who held the lock removed the folder that we waited for
+            for left in work.iterdir():
+                shutil.rmtree(left)
+            try:
+                yield
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            return
+        finally:
+            os.close(handle)
+
+
+def _still_there(folder: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
