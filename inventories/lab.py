@@ -19,7 +19,7 @@ cluster = {
     "bundle": str(_bundle()),
     "kubeconfig": str(_load().folder / "kubeconfig"),
     # A virtual machine without KVM is twenty times slower than the machine it runs on.
-    "kubernetes": {"timeout_minutes": 30, "etcd_heartbeat_ms": 500, "lease_seconds": 120},
+    "kubernetes": {"timeout_minutes": 30, "etcd_heartbeat_ms": 500, "lease_seconds": 120, "dns": False},
     "runtime": {"containerd": "bundle", "shims": ["qemu-coco-dev"]},
 }
 all = (_all, {"cluster": cluster})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import hashlib
 import io
+import ipaddress
 import json
+import ssl
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import bundle, create, lockfile, registry
@@ -42,6 +49,7 @@ class Server:
     url: str
     replies: dict[str, Reply | list[Reply] | Callable[[dict[str, str]], Reply]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    http: ThreadingHTTPServer | None = None
 
     def answer(self, path: str, headers: dict[str, str]) -> Reply:
         self.asked.append((path, headers))
@@ -72,7 +80,7 @@ def serve() -> Iterator[Server]:
             """A client that hangs up on too much is what some tests are about."""
 
     http = Quiet(("127.0.0.1", 0), Handler)
-    served = Server(f"http://127.0.0.1:{http.server_port}")
+    served = Server(f"http://127.0.0.1:{http.server_port}", http=http)
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield served

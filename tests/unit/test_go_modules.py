@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,27 @@ class TestBuild:
         next((made / "artifacts").glob("runc-*")).unlink()
         assert bundle.verify(go_modules.build_from_go_modules()).folder == made
 
+    def test_two_at_once_build_once(self, fake: Path) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            made = set(pool.map(lambda _: go_modules.build_from_go_modules(), range(3)))
+        assert len(made) == 1
+        assert len(compiled(fake)) == sum(len(component.binaries) for component in LOCK.components)
+        assert [path.name for path in (paths.cache_dir() / "bundles").iterdir()] == [made.pop().name]
+
+    def test_what_a_killed_build_left_is_cleared(self, fake: Path) -> None:
+        bundles = paths.cache_dir() / "bundles"
+        left = bundles / f".making-{go_recipe.recipe().digest.removeprefix('sha256:')}" / "folder" / "artifacts"
+        left.mkdir(parents=True)
+        (left / "half").touch()
+        made = go_modules.build_from_go_modules()
+        bundle.verify(made)
+        assert [path.name for path in bundles.iterdir()] == [made.name]
+
     def test_a_failed_build_leaves_no_bundle(self, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FAKE_BROKEN", "kubelet")
         with pytest.raises(StrongroomError, match=r"go build in kubernetes: x\.go:1: undefined: y"):
             go_modules.build_from_go_modules()
-        assert [path for path in (paths.cache_dir() / "bundles").iterdir() if path.is_dir()] == []
+        assert list((paths.cache_dir() / "bundles").iterdir()) == []
 
     def test_an_image_that_kubeadm_asks_for_and_nobody_makes(self, fake: Path, tmp_path: Path) -> None:
         go = tmp_path / "tools" / "go"

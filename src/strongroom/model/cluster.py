@@ -34,6 +34,7 @@ class Kubernetes(Frozen):
     pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
     service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
     cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
+    dns: bool = Field(True, description="CoreDNS, where the bundle has it")
     timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
     etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
     lease_seconds: int = Field(15, ge=15, le=300, description="leader election lease of controllers and scheduler")

@@ -133,7 +133,9 @@ class KubernetesPhase:
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         inventory, manifest = context.inventory, context.bundle.manifest
         plane = host == inventory.leader
-        dns = any(artifact.component == "coredns" for artifact in manifest.artifacts)
+        dns = inventory.cluster.kubernetes.dns and any(
+            artifact.component == "coredns" for artifact in manifest.artifacts
+        )
         names = [*(CONTROL_PLANE_IMAGES if plane else ()), *NODE_IMAGES, *(["coredns"] if dns and plane else [])]
         wanted: list[Resource] = []
         for name in ("kubelet", "kubeadm", *(["kubectl"] if plane else [])):
