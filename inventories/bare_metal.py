@@ -42,7 +42,7 @@ cluster = {
         "cni": "ptp",  # plain routes between hosts of one layer-2 network
     },
     "runtime": {
-        "containerd": "bundle",  # or "distribution": the containerd that the hosts have
+        "containerd": "bundle",
         "shims": ["qemu-coco-dev"],  # Kata shims, by name
     },
     # Preflight checks to waive, with the reason that every report then shows.

@@ -33,7 +33,7 @@ class Kubernetes(Frozen):
 
     pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
     service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
-    cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
+    cni: Literal["ptp"] = Field("ptp", description="pod network: plain routes between hosts")
     dns: bool = Field(True, description="CoreDNS, where the bundle has it")
     timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
     etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
@@ -49,9 +49,7 @@ class Kubernetes(Frozen):
 class Runtime(Frozen):
     """The container runtime of every worker."""
 
-    containerd: Literal["bundle", "distribution"] = Field(
-        "bundle", description="containerd 2.x from the bundle, or the one that the distribution installed"
-    )
+    containerd: Literal["bundle"] = Field("bundle", description="where containerd comes from: 2.x of the bundle")
     shims: tuple[str, ...] = Field(("qemu-coco-dev",), min_length=1, description="Kata shims to register, by name")
 
 

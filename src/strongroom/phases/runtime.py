@@ -9,7 +9,7 @@ from strongroom.model.bundle import Artifact
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context, template
 from strongroom.plan.artifacts import Component, Image, install_prefix
-from strongroom.plan.files import Block, File, Link
+from strongroom.plan.files import File, Link
 from strongroom.plan.resource import Resource
 from strongroom.plan.system import Unit
 
@@ -67,30 +67,22 @@ class RuntimePhase:
         refuse_stand_ins(context, host)
         runc, cni = component(context, "runc"), component(context, "cni-plugins")
         wanted: list[Resource] = [runc, *links(runc.artifact), cni, *links(cni.artifact, "/opt/cni/bin")]
-        own = context.inventory.cluster.runtime.containerd == "bundle"
-        if own:
-            containerd = component(context, "containerd")
-            wanted += [containerd, *links(containerd.artifact)]
+        containerd = component(context, "containerd")
+        wanted += [containerd, *links(containerd.artifact)]
         carries_pods = host in context.inventory.runtime_hosts
         if carries_pods:
             kata = component(context, "kata")
             # Kata's configuration names everything below /opt/kata, so the switch between versions is this one link.
             wanted += [kata, Link("/opt/kata", kata.prefix)]
-        wanted += self._containerd(context, own, carries_pods)
+        wanted += self._containerd(context, carries_pods)
         pause = context.bundle.manifest.of("pause")
         return [*wanted, Image(pause, context.bundle.path(pause))]
 
-    def _containerd(self, context: Context, own: bool, carries_pods: bool) -> list[Resource]:
+    def _containerd(self, context: Context, carries_pods: bool) -> list[Resource]:
         values = {
             "sandbox_image": context.bundle.manifest.of("pause").image,
             "shims": context.shims if carries_pods else (),
         }
-        if not own:
-            # In 1.7 an import replaces the whole CRI table, so our tables stand in the file itself, in a marked block.
-            block = Block(
-                "/etc/containerd/config.toml", "runtimes", template("containerd/block-1.7.toml.j2", **values).decode()
-            )
-            return [block, Unit("containerd.service", restart_on=(block.path,), ready=_READY)]
         drop_in = File("/etc/containerd/conf.d/10-strongroom.toml", template("containerd/drop-in-2.toml.j2", **values))
         unit = File("/etc/systemd/system/containerd.service", template("containerd/containerd.service"))
         main = File("/etc/containerd/config.toml", template("containerd/config-2.toml"))
