@@ -142,7 +142,7 @@ DRIFTS = [
     ("chmod 0600 /etc/modules-load.d/strongroom.conf", "file /etc/modules-load.d/strongroom.conf"),
     ("echo '# x' >> /etc/containerd/conf.d/10-strongroom.toml", "file /etc/containerd/conf.d/10-strongroom.toml"),
     ("echo '# x' >> /etc/systemd/system/kubelet.service", "file /etc/systemd/system/kubelet.service"),
-    ("sysctl -qw net.ipv4.ip_forward=0", "sysctl net.ipv4.ip_forward"),
+    ("sysctl -qw fs.inotify.max_user_instances=1024", "sysctl fs.inotify.max_user_instances"),
     ("systemctl disable -q kubelet", "unit kubelet.service"),
     ("systemctl stop strongroom-pod-routes", "unit strongroom-pod-routes.service"),
     ("ln -sfn /bin/false /usr/local/bin/kubeadm", "link /usr/local/bin/kubeadm"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import yaml
 
@@ -22,6 +23,40 @@ def with_server(kubeconfig: str, server: str) -> str:
     for cluster in content["clusters"]:
         cluster["cluster"]["server"] = f"https://{server}"
     return yaml.safe_dump(content, sort_keys=False)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_PATIENCE_SECONDS = 300
+
+
+def _patiently(function: Callable[P, T]) -> Callable[P, T]:
+    """Repeat a call while the API server is overloaded or away; what it refuses for a reason is not repeated.
+
+    Every call here may be repeated: reads, deletes, and server-side applies, which end in the same object.
+    """
+
+    @wraps(function)
+    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except (HTTPError, OSError) as error:
+                problem: Exception = error
+            except ApiException as error:
+                if error.status not in (0, 429, 500, 502, 503, 504):
+                    reason = " ".join(str(error.body or error.reason).split())[:300]
+                    raise StrongroomError(f"API server: {error.status}: {reason}") from error
+                problem = error
+            if time.monotonic() > end:
+                raise StrongroomError(f"API server: no answer for {_PATIENCE_SECONDS} s: {problem}") from problem
+            time.sleep(3)
+
+    return patient
 
 
 class Api:
@@ -85,6 +120,7 @@ class Api:
             self._dynamic = self._make()
         return self._dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
 
+    @_patiently
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """An object, or ``None`` where there is none."""
         from kubernetes.dynamic.exceptions import NotFoundError
@@ -95,11 +131,13 @@ class Api:
             return None
         return dict(found.to_dict())
 
+    @_patiently
     def list(self, api_version: str, kind: str, **query: Any) -> list[dict[str, Any]]:
         """All objects of a kind."""
         found = self._resource({"apiVersion": api_version, "kind": kind}).get(**query)
         return [dict(item) for item in found.to_dict()["items"]]
 
+    @_patiently
     def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Server-side apply under our field manager; what others own stays theirs, what is ours comes back."""
         metadata = manifest["metadata"]
@@ -114,6 +152,7 @@ class Api:
         )
         return dict(applied.to_dict())
 
+    @_patiently
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Delete an object; one that is not there is no error."""
         from kubernetes.dynamic.exceptions import NotFoundError
