@@ -1,0 +1,267 @@
+"""Pulls from a registry and `bundle create`, against a registry on loopback that wants a token."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.fetch import bundle, create, lockfile, registry
+from strongroom.fetch.http import Client, RefusedError
+from strongroom.model.lock import Lock
+from tests.unit.test_fetch import DATA, SHA, Reply, Server, serve
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield from serve()
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(tries=3, sleep=lambda _: None, timeout=10)
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class Image:
+    """An image of two architectures in a fake registry that wants a token."""
+
+    server: Server
+    index: str = ""
+    manifests: dict[str, str] = field(default_factory=dict)
+    layer: bytes = gzip.compress(b"layer", mtime=0)
+    token_seen: int = 0
+
+    @property
+    def reference(self) -> str:
+        return f"{self.server.url.removeprefix('http://')}/team/pause:3.10"
+
+    def protect(self, body: bytes, media_type: str) -> Callable[[dict[str, str]], Reply]:
+        realm = f'Bearer realm="{self.server.url}/token",service="reg",scope="repository:team/pause:pull"'
+
+        def reply(headers: dict[str, str]) -> Reply:
+            if headers.get("Authorization") != f"Bearer t{self.token_seen}" or not self.token_seen:
+                return Reply(status=401, headers={"WWW-Authenticate": realm})
+            return Reply(body, headers={"Content-Type": media_type})
+
+        return reply
+
+    def add(self, kind: str, name: str, body: bytes, media_type: str = "application/octet-stream") -> str:
+        self.server.replies[f"/v2/team/pause/{kind}/{name}"] = self.protect(body, media_type)
+        return name
+
+    def publish(self) -> None:
+        def token(_: dict[str, str]) -> Reply:
+            self.token_seen += 1
+            return Reply(json.dumps({"token": f"t{self.token_seen}"}).encode())
+
+        self.server.replies["/token?service=reg&scope=repository%3Ateam%2Fpause%3Apull"] = token
+        self.add("blobs", digest(self.layer), self.layer)
+        entries = []
+        for arch in ("amd64", "arm64"):
+            config = json.dumps({"architecture": arch, "os": "linux"}).encode()
+            self.add("blobs", digest(config), config)
+            part: dict[str, Any] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}
+            manifest = json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "config": {**part, "digest": digest(config), "size": len(config)},
+                    "layers": 2 * [{**part, "digest": digest(self.layer), "size": len(self.layer)}],
+                }
+            ).encode()
+            self.manifests[arch] = self.add("manifests", digest(manifest), manifest)
+            platform = {"architecture": arch, "os": "linux"}
+            entries.append({"digest": digest(manifest), "size": len(manifest), "platform": platform})
+        index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+        media_type = "application/vnd.docker.distribution.manifest.list.v2+json"
+        self.index = self.add("manifests", digest(index), index, media_type)
+        self.add("manifests", "3.10", index, media_type)
+
+
+@pytest.fixture
+def image(server: Server) -> Image:
+    made = Image(server)
+    made.publish()
+    return made
+
+
+def blobs(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        return {i.name: tar.extractfile(i).read() for i in tar if i.isfile()}  # type: ignore[union-attr]
+
+
+class TestRegistry:
+    """`registry.pull` and `registry.resolve`."""
+
+    def test_one_architecture_of_an_index(self, image: Image, client: Client, tmp_path: Path) -> None:
+        found = registry.pull(image.reference, image.index, "arm64", tmp_path / "i.tar", client)
+        assert found == image.manifests["arm64"]
+        files = blobs(tmp_path / "i.tar")
+        (entry,) = json.loads(files["index.json"])["manifests"]
+        assert entry["digest"] == found
+        assert entry["annotations"]["io.containerd.image.name"] == image.reference
+        manifest = json.loads(files[f"blobs/sha256/{found[7:]}"])
+        for part in (manifest["config"], *manifest["layers"]):
+            assert digest(files[f"blobs/sha256/{part['digest'][7:]}"]) == part["digest"]
+        assert image.token_seen == 1  # one token for all
+
+    def test_a_manifest_by_its_own_digest(self, image: Image, client: Client, tmp_path: Path) -> None:
+        wanted = image.manifests["amd64"]
+        assert registry.pull(image.reference, wanted, "amd64", tmp_path / "i.tar", client) == wanted
+        first = (tmp_path / "i.tar").read_bytes()
+        registry.pull(image.reference, wanted, "amd64", tmp_path / "i2.tar", client)
+        assert (tmp_path / "i2.tar").read_bytes() == first
+
+    def test_a_tag_resolves_to_the_index(self, image: Image, client: Client) -> None:
+        assert registry.resolve(image.reference, client) == image.index
+
+    def test_a_token_that_grew_old_is_renewed(self, image: Image, client: Client) -> None:
+        repository, _ = registry.Repository.of(image.reference, client)
+        repository.manifest(image.index)
+        image.token_seen += 1  # the registry forgets the token
+        repository.manifest(image.index)
+        assert image.token_seen == 3
+
+    def test_changed_bytes_are_refused(self, image: Image, client: Client, tmp_path: Path) -> None:
+        image.add("blobs", digest(image.layer), image.layer[:-1] + b"!")
+        with pytest.raises(StrongroomError, match="its SHA-256 is"):
+            registry.pull(image.reference, image.index, "amd64", tmp_path / "i.tar", client)
+        image.add("manifests", image.manifests["amd64"], b'{"config": {}}')
+        with pytest.raises(StrongroomError, match=f"and {image.manifests['amd64']} was asked for"):
+            registry.pull(image.reference, image.index, "amd64", tmp_path / "i.tar", client)
+        image.add("manifests", image.index, b'{"manifests": []}')
+        with pytest.raises(StrongroomError, match=f"and {image.index} was asked for"):
+            registry.pull(image.reference, image.index, "amd64", tmp_path / "i.tar", client)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_another_architecture_is_refused(self, image: Image, client: Client, tmp_path: Path) -> None:
+        with pytest.raises(StrongroomError, match="no image for linux/s390x"):
+            registry.pull(image.reference, image.index, "s390x", tmp_path / "i.tar", client)
+
+    @pytest.mark.parametrize(
+        ("challenge", "told"),
+        [('Basic realm="x"', "asks for Basic"), ("", "asks for no"), ("Bearer", "asks for Bearer")],
+    )
+    def test_other_authentication_is_refused(self, server: Server, client: Client, challenge: str, told: str) -> None:
+        server.replies["/v2/a/b/manifests/1"] = Reply(status=401, headers={"WWW-Authenticate": challenge})
+        with pytest.raises(StrongroomError, match=told):
+            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", client)
+
+    def test_a_token_that_does_not_help_is_refused(self, image: Image, client: Client) -> None:
+        image.server.replies["/token?service=reg&scope=repository%3Ateam%2Fpause%3Apull"] = Reply(b'{"token": "no"}')
+        with pytest.raises(RefusedError, match="401"):
+            registry.resolve(image.reference, client)
+
+
+def tgz(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"./opt/kata/bin/{name}")
+            info.size, info.mode = len(content), 0o755
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+KATA = tgz(shim=b"a shim", qemu=b"a vmm")
+
+
+def entry(component: str, **more: Any) -> dict[str, Any]:
+    return {
+        "component": component,
+        "version": "1.0",
+        "arch": "amd64",
+        "licence": "Apache-2.0",
+        "source": "https://example.org/",
+        **more,
+    }
+
+
+@pytest.fixture
+def lock(image: Image, tmp_path: Path) -> Path:
+    server = image.server
+    server.replies["/runc"], server.replies["/kata.tgz"] = Reply(DATA), Reply(KATA)
+    sum_of_kata = hashlib.sha256(KATA).hexdigest()
+    content = {
+        "default": {"kata": "1.0", "pause": "1.0", "runc": "1.0"},
+        "artifacts": [
+            entry("kata", kind="archive", url=f"{server.url}/kata.tgz", sha256=sum_of_kata, prefix="opt/kata"),
+            entry("pause", kind="image", image=image.reference, digest=image.index),
+            entry("runc", kind="binary", url=f"{server.url}/runc", sha256=SHA, size=len(DATA)),
+        ],
+    }
+    path = tmp_path / "a.lock"
+    path.write_text(lockfile.dump(Lock.model_validate(content)))
+    return path
+
+
+class TestCreate:
+    """`bundle create`."""
+
+    def test_a_whole_bundle(self, lock: Path, image: Image, client: Client, tmp_path: Path) -> None:
+        made = bundle.verify(create.create(tmp_path / "b", lock, "amd64", {}, client)).manifest
+        assert (made.origin, made.arch) == ("upstream", "amd64")
+        assert made.of("runc").files[0].path == "bin/runc"
+        kata = made.of("kata")
+        assert (kata.strip, [file.path for file in kata.files]) == (3, ["bin/qemu", "bin/shim"])
+        assert kata.file.endswith(".tgz")
+        assert made.of("pause").image == image.reference
+        assert made.of("pause").image_digest == image.manifests["amd64"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lock", "b"]
+
+    def test_in_the_cache_it_is_found_again(
+        self, lock: Path, image: Image, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        made = create.create(None, lock, "amd64", {}, client)
+        asked = len(image.server.asked)
+        assert create.create(None, lock, "amd64", {}, client) == made
+        assert len(image.server.asked) == asked
+
+    @pytest.mark.parametrize("path", ["/runc", "/kata.tgz"])
+    def test_one_bad_byte_and_there_is_no_bundle(
+        self, lock: Path, image: Image, client: Client, tmp_path: Path, path: str
+    ) -> None:
+        image.server.replies[path] = Reply(b"!" + DATA[1:])
+        with pytest.raises(StrongroomError, match=path):
+            create.create(tmp_path / "b", lock, "amd64", {}, client)
+        assert [found.name for found in tmp_path.iterdir()] == ["a.lock"]
+
+    def test_it_replaces_nothing(self, lock: Path, client: Client, tmp_path: Path) -> None:
+        (tmp_path / "b").mkdir()
+        with pytest.raises(StrongroomError, match="there already"):
+            create.create(tmp_path / "b", lock, "amd64", {}, client)
+
+    def test_unpinned_is_refused_before_anything_is_asked(self, image: Image, client: Client, tmp_path: Path) -> None:
+        image.server.asked.clear()
+        with pytest.raises(ConfigError, match=r"artifacts\.lock: \d+ of \d+ artifacts are unpinned"):
+            create.create(tmp_path / "b", None, "amd64", {}, client)
+        assert image.server.asked == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_update_pins_images_and_files_and_says_what_failed(self, lock: Path, image: Image, client: Client) -> None:
+        text = lock.read_text().replace(SHA, "unpinned").replace(image.index, "unpinned")
+        lock.write_text(text.replace(hashlib.sha256(KATA).hexdigest(), "unpinned"))
+        image.server.replies["/kata.tgz"] = Reply(status=404)
+        updated, failed = create.update(lockfile.load(lock), None, (), client)
+        kata, pause, runc = updated.artifacts
+        assert (runc.sha256, runc.size, pause.digest) == (SHA, len(DATA), image.index)
+        assert not kata.pinned
+        assert len(failed) == 1
+        assert "kata 1.0 amd64: " in failed[0]
+        assert "404" in failed[0]
