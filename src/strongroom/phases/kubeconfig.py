@@ -50,7 +50,21 @@ class KubeconfigPhase:
         if hands and text is not None:
             progress.say(step.sentence)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            _write_new(path, text)
         return [step]
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that must not be there: whole or not at all, and for its owner alone from the first byte on."""
+    new = path.with_name(f".{path.name}.strongroom-new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(new, path)  # unlike a rename, it never replaces what is there
+    except FileExistsError as error:
+        raise StrongroomError(f"{path}: appeared meanwhile and stays as it is", hint="apply again") from error
+    finally:
+        new.unlink()

@@ -13,9 +13,9 @@ from strongroom.phases.base import Context, template
 from strongroom.phases.runtime import component, links
 from strongroom.plan.artifacts import Image
 from strongroom.plan.files import File
-from strongroom.plan.kubeadm import CONFIG, ControlPlane, Worker
+from strongroom.plan.kubeadm import CONFIG, ControlPlane, NodeFiles, Worker
 from strongroom.plan.resource import Resource
-from strongroom.plan.system import Unit
+from strongroom.plan.system import Route, Unit
 
 CONTROL_PLANE_IMAGES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE_IMAGES = ("kube-proxy",)
@@ -27,8 +27,12 @@ def _arguments(**values: str) -> list[dict[str, str]]:
 
 
 def kubeadm_config(context: Context, host: Host) -> bytes:
-    """kubeadm's configuration for the first control plane host (kubeadm.k8s.io/v1beta4), as YAML documents."""
+    """kubeadm's configuration for a host (kubeadm.k8s.io/v1beta4), as YAML documents.
+
+    The first control plane host starts the cluster with it; on every host it says what kubeadm's own files should be.
+    """
     inventory, manifest = context.inventory, context.bundle.manifest
+    leader = inventory.leader
     kubernetes = inventory.cluster.kubernetes
     wait = f"{kubernetes.timeout_minutes}m0s"
     lease = kubernetes.lease_seconds
@@ -70,9 +74,9 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
         "clusterName": inventory.cluster.name,
         "kubernetesVersion": f"v{manifest.of('kubelet').version}",
         "imageRepository": repository,
-        "controlPlaneEndpoint": f"{host.address}:6443",
+        "controlPlaneEndpoint": f"{leader.address}:6443",
         "networking": {"serviceSubnet": kubernetes.service_cidr},
-        "apiServer": {"certSANs": sorted({host.address, host.name, host.api().rpartition(":")[0], "127.0.0.1"})},
+        "apiServer": {"certSANs": sorted({leader.address, leader.name, leader.api().rpartition(":")[0], "127.0.0.1"})},
         "controllerManager": {"extraArgs": leases},
         "scheduler": {"extraArgs": leases},
         "etcd": {
@@ -94,7 +98,7 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
     return b"# Managed by strongroom.\n" + yaml.safe_dump_all([init, cluster, kubelet, proxy], sort_keys=False).encode()
 
 
-def pod_network(inventory: Inventory, host: Host) -> list[File]:
+def pod_network(inventory: Inventory, host: Host) -> list[Resource]:
     """CNI without any image: each pod on a veth of its own, a /24 a host, plain routes between the hosts."""
     conflist = {
         "cniVersion": "1.0.0",
@@ -113,9 +117,14 @@ def pod_network(inventory: Inventory, host: Host) -> list[File]:
         ],
     }
     routes = [(inventory.pod_subnet(other), other.address) for other in inventory.hosts if other != host]
+    unit = File(
+        "/etc/systemd/system/strongroom-pod-routes.service", template("cni/pod-routes.service.j2", routes=routes)
+    )
     return [
         File("/etc/cni/net.d/10-strongroom.conflist", json.dumps(conflist, indent=2).encode() + b"\n", mode="0600"),
-        File("/etc/systemd/system/strongroom-pod-routes.service", template("cni/pod-routes.service.j2", routes=routes)),
+        unit,
+        Unit("strongroom-pod-routes.service", restart_on=(unit.path,)),
+        *(Route(subnet, address) for subnet, address in routes),
     ]
 
 
@@ -144,16 +153,17 @@ class KubernetesPhase:
         unit = File("/etc/systemd/system/kubelet.service", template("kubernetes/kubelet.service"))
         wanted.append(unit)
         if inventory.cluster.kubernetes.cni == "ptp":
-            network = pod_network(inventory, host)
-            wanted += [*network, Unit("strongroom-pod-routes.service", restart_on=(network[1].path,))]
+            wanted += pod_network(inventory, host)
         if host in inventory.runtime_hosts:
             names.append("verify-pod")
         images = [manifest.of(name) for name in names]
         wanted += [Image(image, context.bundle.path(image)) for image in images]
+        wanted.append(File(CONFIG, kubeadm_config(context, host), mode="0600"))
         if plane:
-            config = File(CONFIG, kubeadm_config(context, host), mode="0600")
-            wanted += [config, ControlPlane(skip_phases=() if dns else ("addon/coredns",))]
+            wanted.append(ControlPlane(skip_phases=() if dns else ("addon/coredns",)))
         else:
             wanted.append(Worker(host.name, host.address))
-        # kubeadm starts the kubelet and writes what it runs with; from then on it is ours to keep running.
-        return [*wanted, Unit("kubelet.service", restart_on=(unit.path, "/usr/local/bin/kubelet"))]
+        # kubeadm starts the kubelet and writes what it runs with; from then on both are ours to keep as they should be.
+        files = NodeFiles(control_plane=plane)
+        kubelets = [path for path in files.paths if path.startswith("/var/lib/kubelet/")]
+        return [*wanted, files, Unit("kubelet.service", restart_on=(unit.path, "/usr/local/bin/kubelet", *kubelets))]

@@ -57,6 +57,70 @@ class ControlPlane(Resource):
         return [Step(self.key, f"start the control plane{why}", script, journal=True, timeout=self.timeout)]
 
 
+# What of `kubeadm init` writes files of a running node. In a dry run each goes to a folder of ours, under its own name.
+_WRITERS = {
+    "kubelet-start": ("/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/instance-config.yaml"),
+    "control-plane": tuple(
+        f"/etc/kubernetes/manifests/{name}.yaml" for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ),
+    "etcd": ("/etc/kubernetes/manifests/etcd.yaml",),
+}  # fmt: skip
+_OTHER_PHASES = (
+    "preflight", "certs", "kubeconfig", "wait-control-plane", "upload-config", "upload-certs", "mark-control-plane",
+    "bootstrap-token", "kubelet-finalize", "addon", "show-join-command",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NodeFiles(Resource):
+    """The files that kubeadm wrote for a node which runs: the kubelet's settings and, on a control plane, the static pods.
+
+    Wanted is what kubeadm itself makes of :data:`CONFIG` now, in a dry run on the host (kubeadm, `KUBEADM_INIT_DRYRUN_DIR`),
+    so that a file changed by hand and a setting changed in the inventory are both seen. A node that runs not yet has none.
+    """
+
+    control_plane: bool
+
+    @property
+    def key(self) -> str:
+        return "kubeadm's files"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Files on the host."""
+        writers = tuple(_WRITERS) if self.control_plane else ("kubelet-start",)
+        return tuple(path for writer in writers for path in _WRITERS[writer])
+
+    def _render(self) -> str:
+        """Leaves kubeadm's files in ``$d``."""
+        skip = ",".join((*_OTHER_PHASES, *(() if self.control_plane else ("control-plane", "etcd"))))
+        return (
+            "d=$(mktemp -d /run/strongroom-kubeadm.XXXXXX); trap 'rm -rf \"$d\"' EXIT\n"
+            f'KUBEADM_INIT_DRYRUN_DIR="$d" kubeadm init --dry-run --config {CONFIG} --skip-phases {skip} > "$d/.log" 2>&1'
+        )
+
+    def read(self) -> str:
+        names = " ".join(self.paths)
+        return (
+            f"[ -f /etc/kubernetes/kubelet.conf ] && [ -f {CONFIG} ] || exit 0\n{self._render()} ||"
+            ' { echo "error=$(tail -n 1 $d/.log)"; exit 0; }\n'
+            f'for f in {names}; do [ -f "$d/${{f##*/}}" ] || continue\n'
+            '    cmp -s "$d/${f##*/}" "$f" || echo "differs=$f"\ndone'
+        )
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields()
+        if "error" in now:
+            message = f"kubeadm makes no files of {CONFIG}: {now['error']}"
+            return [Step(self.key, "compare kubeadm's files with its configuration", f"fail {quote(message)}")]
+        return [self._step(line.partition("=")[2]) for line in seen.lines if line.startswith("differs=")]
+
+    def _step(self, path: str) -> Step:
+        mode = "0600" if path.startswith("/etc/kubernetes") else "0644"
+        script = f'{self._render()} || fail "$(tail -n 1 $d/.log)"\nput {path} {mode} root:root < "$d/{path.rpartition("/")[2]}"'
+        return Step(f"kubeadm's file {path}", f"write {path} (differs from what kubeadm makes of {CONFIG})", script)
+
+
 @dataclass(frozen=True)
 class Worker(Resource):
     """A host that joined the cluster as a worker; its join token lives for 20 minutes and is asked for when needed."""

@@ -1,4 +1,4 @@
-"""Kernel and systemd: modules, sysctls, swap and units."""
+"""Kernel and systemd: modules, sysctls, routes, swap and units."""
 
 from __future__ import annotations
 
@@ -51,6 +51,28 @@ class Sysctl(Resource):
             return []
         sentence = f"set {self.name} to {self.value} (is {now if now is not None else 'not there'})"
         return [Step(self.key, sentence, f"sysctl -qw {quote(f'{self.name}={self.value}')}")]
+
+
+@dataclass(frozen=True)
+class Route(Resource):
+    """A route that the kernel has now (that it comes back after a reboot is a unit's job)."""
+
+    subnet: str
+    via: str
+
+    @property
+    def key(self) -> str:
+        return f"route {self.subnet}"
+
+    def read(self) -> str:
+        return f"ip -4 -o route show exact {quote(self.subnet)} | sed -n 's/.* via \\([^ ]*\\).*/via=\\1/p'"
+
+    def steps(self, seen: Observed) -> list[Step]:
+        now = seen.fields().get("via")
+        if now == self.via:
+            return []
+        sentence = f"route {self.subnet} via {self.via} (is {now or 'not there'})"
+        return [Step(self.key, sentence, f"ip route replace {quote(self.subnet)} via {quote(self.via)}")]
 
 
 @dataclass(frozen=True)

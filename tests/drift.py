@@ -1,0 +1,221 @@
+"""Changes every managed thing on every host by hand, and holds `plan` to naming exactly that, and `apply` to mending it.
+
+``python -m tests.drift`` takes the converged cluster of ``inventories/lab.py``. All things of one kind are spoiled
+together, kind after kind; ``--one-by-one`` spoils each alone, which takes an hour on an emulated host. What cannot be
+changed on a running host is printed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# First, for it patches sockets for pyinfra's greenlets.
+import strongroom.cli.main  # noqa: F401
+from strongroom.cli.common import running
+from strongroom.engine.runner import Run, pending
+from strongroom.kube.access import api
+from strongroom.model.cluster import Host
+from strongroom.phases import kubeconfig
+from strongroom.phases.base import ControllerPhase, HostPhase
+from strongroom.phases.modes import phases
+from strongroom.phases.runtime_classes import LABEL, RuntimeClassesPhase
+from strongroom.plan.artifacts import Component, Image
+from strongroom.plan.files import File, Link
+from strongroom.plan.kubeadm import ControlPlane, NodeFiles, Worker
+from strongroom.plan.resource import Resource, quote
+from strongroom.plan.system import Module, Route, SwapOff, Sysctl, Unit
+
+INVENTORY = Path(__file__).parents[1] / "inventories" / "lab.py"
+
+# How each kind is spoiled: POSIX sh for a resource, by the name of what is done to it.
+SPOILS: dict[str, tuple[type[Resource], Callable[[Any], str]]] = {
+    "content of files": (File, lambda file: f"echo '# by hand' >> {quote(file.path)}"),
+    "mode of files": (File, lambda file: f"chmod 0640 {quote(file.path)}"),
+    "owner of files": (File, lambda file: f"chown nobody {quote(file.path)}"),
+    "files removed": (File, lambda file: f"rm {quote(file.path)}"),
+    "links": (Link, lambda link: f"ln -sfn /bin/false {quote(link.path)}"),
+    "sysctls": (Sysctl, lambda sysctl: f"sysctl -qw {sysctl.name}={1024 if int(sysctl.value) > 1 else 0}"),
+    "modules": (Module, lambda module: f"modprobe -r {module.name}"),
+    "routes": (Route, lambda route: f"ip route del {route.subnet}"),
+    "swap": (SwapOff, lambda _: "fallocate -l 16M /drift.swap; chmod 600 /drift.swap; mkswap -q /drift.swap; swapon /drift.swap"),
+    "units stopped": (Unit, lambda unit: f"systemctl stop {unit.name}"),
+    "units disabled": (Unit, lambda unit: f"systemctl disable -q {unit.name}"),
+    # A running program can't be written to; another file can be put in its place.
+    "programs": (
+        Component,
+        lambda one: f"cd {quote(one.prefix)}; f={quote(one.artifact.files[0].path)}; cp -p $f $f.x; echo x >> $f.x; mv $f.x $f",
+    ),
+    "modes of programs": (Component, lambda one: f"chmod 0700 {quote(f'{one.prefix}/{one.artifact.files[0].path}')}"),
+    "kubeadm's files": (
+        NodeFiles,
+        lambda files: "\n".join(f"sed -i '1s/^/# by hand\\n/' {path}" for path in spoiled_by_kubeadm(files)),
+    ),
+    "pins of images": (
+        Image,
+        lambda image: f"ctr -n k8s.io images label {quote(image.artifact.image)} io.cri-containerd.pinned= > /dev/null",
+    ),
+}  # fmt: skip
+# On a running host in use by everything else; `restart` brings what it carries down with it.
+LEFT_OUT = {ControlPlane: "a cluster is started once, and never again by a plan", Worker: "a node joins once"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A resource, and where it belongs."""
+
+    host: Host
+    phase: HostPhase
+    resource: Resource
+
+    @property
+    def keys(self) -> list[str]:
+        """What plan calls that which is spoiled of it."""
+        if isinstance(self.resource, NodeFiles):
+            return [f"kubeadm's file {path}" for path in spoiled_by_kubeadm(self.resource)]
+        return [self.resource.key]
+
+
+def spoiled_by_kubeadm(files: NodeFiles) -> list[str]:
+    """All of kubeadm's files but those whose change stops the API server, which takes an emulated host minutes to start."""
+    return [path for path in files.paths if "apiserver" not in path and "etcd" not in path]
+
+
+@dataclass
+class Drift:
+    """One connected run, and what went wrong in it."""
+
+    run: Run
+    one_by_one: bool
+    wrong: int = 0
+
+    def __post_init__(self) -> None:
+        mode = self.run.context.inventory.cluster.mode
+        self.phases: list[HostPhase] = [phase for phase in phases(mode) if isinstance(phase, HostPhase)]
+        self.places = [
+            Place(host, phase, resource)
+            for phase in self.phases
+            for wave in phase.waves(self.run.context.inventory)
+            for host in wave
+            for resource in phase.resources(self.run.context, host)
+        ]
+
+    def named(self, host: Host) -> list[str]:
+        """Keys that plan names on a host, consequences (restarts) left out."""
+        resources = [place.resource for place in self.places if place.host == host]
+        steps = pending(resources, self.run.session.remote(host))
+        return sorted({step.resource for step in steps if step.because is None})
+
+    def hold(self, what: str, spoiled: dict[str, list[str]], mend: Sequence[HostPhase]) -> None:
+        """Plan names exactly what was spoiled; apply mends it; then nothing is left."""
+        started = time.monotonic()
+        hosts = [host for host in self.run.context.inventory.hosts if host.name in spoiled]
+        found = {host.name: self.named(host) for host in hosts}
+        self.run.phases(mend)
+        left = {host.name: self.named(host) for host in hosts}
+        ok = found == {name: sorted(keys) for name, keys in spoiled.items()} and not any(left.values())
+        self.wrong += not ok
+        line = {
+            "spoiled": what,
+            "count": sum(map(len, spoiled.values())),
+            "ok": ok,
+            "seconds": round(time.monotonic() - started),
+        }
+        print(json.dumps(line if ok else {**line, "wanted": spoiled, "named": found, "left": left}), flush=True)
+
+    def batches(self, kind: type[Resource]) -> Iterator[list[Place]]:
+        """All places of a kind at once, or one by one."""
+        chosen = [place for place in self.places if type(place.resource) is kind]
+        yield from [[place] for place in chosen] if self.one_by_one else [chosen]
+
+    def hosts(self, what: str) -> None:
+        """Spoil things on hosts."""
+        kind, script = SPOILS[what]
+        for batch in self.batches(kind):
+            spoiled: dict[str, list[str]] = {}
+            for place in batch:
+                command = f"( set -e; {script(place.resource)}\n) && echo spoiled || :"
+                done = self.run.session.remote(place.host).run(command, doing=f"spoiling {place.resource.key}")
+                if "spoiled" in done:
+                    spoiled.setdefault(place.host.name, []).extend(place.keys)
+                else:
+                    print(json.dumps({"left out": place.resource.key, "host": place.host.name, "reason": "in use"}))
+            touched = [phase for phase in self.phases if any(place.phase is phase for place in batch)]
+            if spoiled:
+                self.hold(what, spoiled, touched)
+
+    def controller(self, what: str, phase: ControllerPhase, wanted: Sequence[str]) -> None:
+        """The same for what a controller phase manages; it was spoiled already."""
+        found = [step.resource for step in self.run_phase(phase, hands=False)]
+        self.run_phase(phase, hands=True)
+        left = [step.resource for step in self.run_phase(phase, hands=False)]
+        ok = sorted(found) == sorted(wanted) and not left
+        self.wrong += not ok
+        print(
+            json.dumps(
+                {"spoiled": what, "count": len(wanted), "ok": ok, **({} if ok else {"named": found, "left": left})}
+            ),
+            flush=True,
+        )
+
+    def run_phase(self, phase: ControllerPhase, *, hands: bool) -> Sequence[Any]:
+        return phase.run(self.run.context, self.run.session, self.run.progress, hands)
+
+    def cluster(self) -> None:
+        """Spoil labels and runtime classes, and the kubeconfig that was handed out."""
+        cluster = api(self.run.session)
+        assert cluster is not None
+        nodes = [host.name for host in self.run.context.inventory.runtime_hosts]
+        shims = self.run.context.shims
+        kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+        for node in nodes:
+            self.run.session.leader.run(
+                f"{kubectl} label node {node} {LABEL}=false --overwrite", doing="spoiling a label"
+            )
+        self.controller("labels of nodes", RuntimeClassesPhase(), [f"Node {node}" for node in nodes])
+        for shim in shims:
+            cluster.delete("node.k8s.io/v1", "RuntimeClass", shim.handler)
+        self.controller(
+            "runtime classes removed", RuntimeClassesPhase(), [f"RuntimeClass {shim.handler}" for shim in shims]
+        )
+        for shim in shims:
+            patch = '{"scheduling":{"nodeSelector":{"by":"hand"}}}'
+            script = f"{kubectl} patch runtimeclass {shim.handler} --type merge -p {quote(patch)}"
+            self.run.session.leader.run(script, doing="spoiling a runtime class")
+        self.controller(
+            "selectors of runtime classes", RuntimeClassesPhase(), [f"RuntimeClass {shim.handler}" for shim in shims]
+        )
+        path = kubeconfig.place(self.run.context)
+        path.unlink()
+        self.controller("the kubeconfig removed", kubeconfig.KubeconfigPhase(), [f"kubeconfig {path}"])
+
+
+def main() -> None:
+    """Spoil, plan, mend, kind after kind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one-by-one", action="store_true")
+    parser.add_argument("--only", choices=[*SPOILS, "cluster"], action="append")
+    arguments = parser.parse_args()
+    with running(INVENTORY, None, hands=True) as run:
+        drift = Drift(run, arguments.one_by_one)
+        for kind, reason in LEFT_OUT.items():
+            print(json.dumps({"left out": kind.__name__, "reason": reason}))
+        for host in run.context.inventory.hosts:
+            if before := drift.named(host):
+                sys.exit(f"{host.name} has not converged: {', '.join(before)}")
+        for what in SPOILS:
+            if not arguments.only or what in arguments.only:
+                drift.hosts(what)
+        if not arguments.only or "cluster" in arguments.only:
+            drift.cluster()
+    sys.exit(1 if drift.wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs `make lab` or `make test` as a newcomer would: in a Debian 12 of nothing but the base system, with no cache, no
+# Python, no Go. Usage: tools/clean-machine.sh lab|test... (root). What goes in from this machine is what its network
+# asks of every machine: apt's sources and settings, the resolver, pip's and Go's settings, certificates.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "clean-machine: has to be root, for mmdebstrap and chroot" >&2; exit 1; }
+[ $# -gt 0 ] || { echo "clean-machine: which target? lab, test" >&2; exit 2; }
+
+root=$(mktemp -d "${TMPDIR:-/var/tmp}/strongroom-clean.XXXXXX")
+source=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '/^URIs:/ { print $2; exit }')
+[ -n "$source" ] || source=$(awk '$1 == "deb" { print $2; exit }' /etc/apt/sources.list)
+echo "[clean] a base system of Debian 12 in $root"
+# git and make bring the checkout and the command; a base system has neither.
+mmdebstrap --quiet --variant=minbase --include=make,git,ca-certificates bookworm "$root" "deb $source bookworm main" \
+    "deb $source bookworm-updates main"
+
+carry() { for path in "$@"; do [ ! -e "$path" ] || cp -aL --parents "$path" "$root" 2>/dev/null || true; done; }
+carry /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs /usr/local/share/ca-certificates /usr/share/keyrings
+carry /root/.config/go/env /root/.config/pip /root/.gitconfig
+rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
+carry /etc/apt/auth.conf.d /etc/apt/apt.conf.d /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list
+variables=()
+for name in PIP_CERT PIP_INDEX_URL PIP_FIND_LINKS SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO \
+    GOPROXY GOSUMDB HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    [ -z "${!name:-}" ] || variables+=("$name=${!name}")
+    case "${!name:-}" in /*) carry "${!name}";; esac
+done
+git clone --quiet --no-hardlinks . "$root/root/strongroom"
+
+# Its own mounts and processes: all of them end with it.
+started=$SECONDS status=0
+unshare --mount --pid --fork --kill-child --mount-proc bash -euc '
+    root=$1; shift
+    mount --make-rprivate /
+    mount -t proc proc "$root/proc"
+    mount --rbind /sys "$root/sys"; mount --rbind /dev "$root/dev"
+    mount -t tmpfs tmpfs "$root/run"
+    exec chroot "$root" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+' clean "$root" "${variables[@]}" bash -euc '
+    cd /root/strongroom
+    for target; do start=$SECONDS; make "$target"; echo "[clean] make $target: $((SECONDS - start)) s"; done
+' clean "$@" || status=$?
+echo "[clean] all of it: $((SECONDS - started)) s, status $status"
+[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$root"
+exit $status
