@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strongroom.model.bundle import Artifact
+from strongroom.plan.artifacts import Image
 from strongroom.plan.files import Block, File, Link
-from strongroom.plan.kubeadm import ControlPlane, Worker
+from strongroom.plan.kubeadm import ControlPlane, NodeFiles, Worker
 from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.script import carry_out, observe, parse_observation, token
-from strongroom.plan.system import Sysctl, Unit
+from strongroom.plan.system import Route, Sysctl, Unit
 
 OWNER = f"{getpass.getuser()}:{grp.getgrgid(os.getgid()).gr_name}"
 
@@ -196,3 +198,34 @@ def unit(**fields: str) -> Observed:
 def test_a_unit_is_restarted_only_when_what_it_reads_is_younger(seen: Observed, words: list[str]) -> None:
     found = Unit("a.service", restart_on=("/etc/a",)).steps(seen)
     assert [step.sentence.split()[0] for step in found] == words
+
+
+def test_kubeadms_files_are_named_one_by_one(tmp_path: Path) -> None:
+    plane, worker = NodeFiles(control_plane=True), NodeFiles(control_plane=False)
+    assert set(worker.paths) < set(plane.paths)
+    assert plane.steps(Observed()) == []
+    changed = [plane.paths[0], plane.paths[-1]]
+    found = plane.steps(Observed(tuple(f"differs={path}" for path in changed)))
+    assert [step.resource for step in found] == [f"kubeadm's file {path}" for path in changed]
+    (refused,) = plane.steps(Observed(("error=no such field",)))
+    assert "no such field" in run(carry_out([refused]), tmp_path).stderr
+
+
+def test_images_of_a_containerd_that_does_not_answer_are_not_taken_for_absent(tmp_path: Path) -> None:
+    digest = f"sha256:{'0' * 64}"
+    artifact = Artifact(
+        component="pause", version="1", arch="amd64", kind="image", file="pause.tar", size=1, sha256="0" * 64,
+        licence="x", source="x", image="strongroom.dev/lab/pause:1", image_digest=digest,
+    )  # fmt: skip
+    image = Image(artifact, tmp_path / "pause.tar")
+    assert image.steps(Observed(("away=yes",))) == []
+    assert image.steps(Observed((f"digest={digest}", "pinned=yes"))) == []
+    assert ["import" in step.sentence for step in image.steps(Observed())] == [True]
+    assert ["pin" in step.sentence for step in image.steps(Observed((f"digest={digest}",)))] == [True]
+
+
+def test_a_route_is_read_from_the_kernel(tmp_path: Path) -> None:
+    route = Route("203.0.113.0/24", "192.0.2.1")
+    assert [step.sentence for step in steps(route, tmp_path)] == ["route 203.0.113.0/24 via 192.0.2.1 (is not there)"]
+    assert route.steps(Observed(("via=192.0.2.1",))) == []
+    assert "(is 192.0.2.9)" in route.steps(Observed(("via=192.0.2.9",)))[0].sentence

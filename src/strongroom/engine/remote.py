@@ -13,6 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from strongroom.errors import StrongroomError
+from strongroom.fetch.packing import ASK, packed
 from strongroom.plan.resource import Observed, Resource, Step, Upload
 from strongroom.plan.script import STATE, carry_out, observe, parse_observation
 
@@ -86,11 +87,14 @@ class Remote:
         except ValueError as error:
             raise StrongroomError(f"{self.name}: reading the host: {error}") from error
 
-    def put(self, upload: Upload, *, doing: str) -> None:
-        """Copy a file to its incoming place."""
+    def put(self, upload: Upload, *, doing: str, pack: bool = False) -> None:
+        """Copy a file to its incoming place, packed where the host can unpack it."""
         self.uploads += 1
+        source, target = str(upload.source), upload.incoming
+        if pack and (smaller := packed(upload.source, upload.sha256)):
+            source, target = str(smaller), f"{upload.incoming}.zst"
         try:
-            ok = self.host.put_file(str(upload.source), upload.incoming, **self._arguments())
+            ok = self.host.put_file(source, target, **self._arguments())
         except (OSError, SSHException, EOFError) as error:
             # SFTP says no more than "Failure" when the disk is full.
             detail = "the disk is full or not writable" if str(error) == "Failure" else str(error)
@@ -103,17 +107,17 @@ class Remote:
         uploads = [upload for step in steps for upload in step.uploads]
         if uploads:
             size = sum(upload.size for upload in uploads)
-            # Room for the file, what unpacks from it, and a margin: checked before a byte is sent.
-            need = (3 * size >> 10) + (64 << 10)
-            self.run(
-                f"set -eu; umask 077; mkdir -p {STATE}/incoming\n"
+            # Room for the file, packed and not, what unpacks from it, and a margin: checked before a byte is sent.
+            need = (4 * size >> 10) + (64 << 10)
+            said = self.run(
+                f"set -eu; umask 077; mkdir -p {STATE}/incoming; {ASK}\n"
                 f"free=$(df -Pk {STATE}/incoming | sed -n '2s/  */ /gp' | cut -d' ' -f4)\n"
                 f'[ "$free" -ge {need} ] || {{ echo "{STATE} has $((free >> 10)) MiB free and {need >> 10} are needed;'
                 ' make room on the disk" >&2; exit 1; }',
                 doing=steps[0].sentence,
             )
             for upload in uploads:
-                self.put(upload, doing=steps[0].sentence)
+                self.put(upload, doing=steps[0].sentence, pack="packed=zstd" in said)
         named = [
             Step(**{**step.__dict__, "script": f"echo '{_STEP}'{_shell_words(step.sentence)} >&2\n{step.script}"})
             for step in steps

@@ -11,6 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from strongroom.facts.observation import ScriptOutput
+from strongroom.fetch.packing import ASK, packed
 from strongroom.phases.base import Context, HostPhase
 from strongroom.plan.resource import Step
 from strongroom.plan.script import STATE, carry_out, observe, parse_observation
@@ -41,10 +42,15 @@ def converge(phase: HostPhase, context: Context) -> Generator[Any, None, None]:
 
 
 def _commands(step: Step, context: Context) -> Generator[Any, None, None]:
+    unpacks = False
     if step.uploads:
         yield StringCommand("mkdir", "-p", "-m", "0700", f"{STATE}/incoming")
+        unpacks = "packed=zstd" in host.get_fact(ScriptOutput, _stdin=ASK)
     for upload in step.uploads:
-        yield FileUploadCommand(str(upload.source), upload.incoming)
+        if unpacks and (smaller := packed(upload.source, upload.sha256)):
+            yield FileUploadCommand(str(smaller), f"{upload.incoming}.zst")
+        else:
+            yield FileUploadCommand(str(upload.source), upload.incoming)
     given = None
     if step.leader_input is not None:
         leader = state.inventory.get_host(context.inventory.leader.name)

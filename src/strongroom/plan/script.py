@@ -27,8 +27,11 @@ put() {
     t="$(dirname "$1")/.$(basename "$1").strongroom-new"
     cat > "$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"
 }
-# fetched SHA256: the upload is whole, or the step ends here
+# fetched SHA256: the upload is whole, or the step ends here; it may have come packed
 fetched() {
+    if [ -e "$S/incoming/$1.zst" ]; then
+        zstd -q -d -f --rm -o "$S/incoming/$1" "$S/incoming/$1.zst" || rm -f "$S/incoming/$1" "$S/incoming/$1.zst"
+    fi
     printf '%s  %s\n' "$1" "$S/incoming/$1" | sha256sum -c --status || {
         rm -f "$S/incoming/$1"; fail "upload $1 arrived damaged; run apply again"; }
 }
@@ -95,6 +98,6 @@ def carry_out(steps: Sequence[Step], given: str | None = None) -> str:
                 f"mkdir -p $S/journal; printf '%s\\n' {quote(step.resource)} > $S/journal/{name}\n"
                 f"sync $S/journal/{name} $S/journal\n{block}\nsync; rm -f $S/journal/{name}; sync $S/journal"
             )
-        cleanup = "".join(f"\nrm -f {upload.incoming}" for upload in step.uploads)
+        cleanup = "".join(f"\nrm -f {upload.incoming} {upload.incoming}.zst" for upload in step.uploads)
         parts.append(f"{block}{cleanup}")
     return "\n".join(parts) + "\n"
