@@ -74,6 +74,7 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
         "clusterName": inventory.cluster.name,
         "kubernetesVersion": f"v{manifest.of('kubelet').version}",
         "imageRepository": repository,
+        "encryptionAlgorithm": kubernetes.key_algorithm,
         "controlPlaneEndpoint": f"{leader.address}:6443",
         "networking": {"serviceSubnet": kubernetes.service_cidr},
         "apiServer": {"certSANs": sorted({leader.address, leader.name, leader.api().rpartition(":")[0], "127.0.0.1"})},

@@ -108,13 +108,12 @@ class Image(Resource):
         return f"image {self.artifact.image}"
 
     def read(self) -> str:
-        reference = quote(f"name=={self.artifact.image}")
         # A containerd that has images and doesn't answer is its unit's matter: what it has is seen once it runs again.
         return (
-            f"if ! seen=$(ctr --connect-timeout 5s -n k8s.io images ls {reference}); then\n"
-            f"    [ ! -e {_IMAGES_OF_CONTAINERD} ] || echo away=yes; exit 0\nfi\n"
-            "printf '%s\\n' \"$seen\" | sed -n 2p | { read -r name type digest rest || true\n"
-            '[ -z "$digest" ] || echo digest=$digest\ncase "$rest" in *pinned=pinned*) echo pinned=yes;; esac; }'
+            f"if ! seen=$(images); then [ ! -e {_IMAGES_OF_CONTAINERD} ] || echo away=yes; exit 0; fi\n"
+            "printf '%s\\n' \"$seen\" | while read -r name type digest rest; do\n"
+            f'    [ "$name" = {quote(str(self.artifact.image))} ] || continue\n    echo digest=$digest\n'
+            '    case "$rest" in *pinned=pinned*) echo pinned=yes;; esac\ndone'
         )
 
     def steps(self, seen: Observed) -> list[Step]:
