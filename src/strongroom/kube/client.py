@@ -167,13 +167,13 @@ class Api:
     def difference(self, manifest: dict[str, Any]) -> str | None:
         """What applying a manifest would change: ``absent``, the first differing field, or ``None`` for nothing.
 
-        The API server is asked itself, by a dry run, so defaults and other owners' fields never count.
+        The API server is asked itself, by a dry run, so defaults and other owners' fields never count, and an object
+        that it wouldn't take is an error also where there is none yet.
         """
         metadata = manifest["metadata"]
         live = self.get(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace"))
-        if live is None:
-            return "absent"
-        return first_difference(_bare(live), _bare(self.apply(manifest, dry_run=True)))
+        wanted = self.apply(manifest, dry_run=True)
+        return "absent" if live is None else first_difference(_bare(live), _bare(wanted))
 
 
 def _bare(item: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Kubernetes: kubelet, control plane and workers by kubeadm, and the pod network."""
+"""Kubernetes: kubelet, control plane and workers by kubeadm, and a pod network of plain routes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context, template
+from strongroom.phases.pod_network import pod_network
 from strongroom.phases.runtime import component, links
 from strongroom.plan.artifacts import Image
 from strongroom.plan.files import File
@@ -71,7 +72,7 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
         "kubernetesVersion": f"v{manifest.of('kubelet').version}",
         "imageRepository": repository,
         "controlPlaneEndpoint": f"{host.address}:6443",
-        "networking": {"serviceSubnet": kubernetes.service_cidr},
+        "networking": _networking(context),
         "apiServer": {"certSANs": sorted({host.address, host.name, host.api().rpartition(":")[0], "127.0.0.1"})},
         "controllerManager": {"extraArgs": leases},
         "scheduler": {"extraArgs": leases},
@@ -94,7 +95,14 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
     return b"# Managed by strongroom.\n" + yaml.safe_dump_all([init, cluster, kubelet, proxy], sort_keys=False).encode()
 
 
-def pod_network(inventory: Inventory, host: Host) -> list[File]:
+def _networking(context: Context) -> dict[str, str]:
+    kubernetes = context.inventory.cluster.kubernetes
+    subnets = {"serviceSubnet": kubernetes.service_cidr}
+    # With it the controller manager gives each node a /24 of its own; with plain routes that is the inventory's task.
+    return subnets if kubernetes.cni == "ptp" else {**subnets, "podSubnet": kubernetes.pod_cidr}
+
+
+def routes_between(inventory: Inventory, host: Host) -> list[File]:
     """CNI without any image: each pod on a veth of its own, a /24 a host, plain routes between the hosts."""
     conflist = {
         "cniVersion": "1.0.0",
@@ -144,10 +152,12 @@ class KubernetesPhase:
         unit = File("/etc/systemd/system/kubelet.service", template("kubernetes/kubelet.service"))
         wanted.append(unit)
         if inventory.cluster.kubernetes.cni == "ptp":
-            network = pod_network(inventory, host)
+            network = routes_between(inventory, host)
             wanted += [*network, Unit("strongroom-pod-routes.service", restart_on=(network[1].path,))]
         if host in inventory.runtime_hosts:
             names.append("verify-pod")
+        if network_of_pods := pod_network(context):
+            names += [image.component for image in manifest.images() if image.image in network_of_pods.images]
         images = [manifest.of(name) for name in names]
         wanted += [Image(image, context.bundle.path(image)) for image in images]
         if plane:
