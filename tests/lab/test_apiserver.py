@@ -5,8 +5,10 @@ Needs the bundle from Go modules in the cache (`strongroom bundle build --from g
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +16,14 @@ import pytest
 from strongroom import paths
 from strongroom.errors import StrongroomError
 from strongroom.fetch import bundle as bundles
-from strongroom.fetch import go_recipe
+from strongroom.fetch import go_recipe, lockfile
 from strongroom.fetch.bundle import Bundle
 from strongroom.kube.client import Api
 from strongroom.model import manifest
 from strongroom.model.cluster import Inventory, validate
 from strongroom.phases.base import Context, ControllerPhase
 from strongroom.phases.context import shims
+from strongroom.phases.kubernetes import kubeadm_config
 from strongroom.phases.pod_network import PodNetworkPhase, pod_network
 from strongroom.phases.runtime_classes import RuntimeClassesPhase
 from strongroom.report.progress import Progress
@@ -131,6 +134,42 @@ def test_what_the_api_server_would_not_take_is_named_by_the_plan(
     monkeypatch.setattr("strongroom.phases.pod_network.pod_network", lambda _: _Changed((*network.objects, broken)))
     with pytest.raises(StrongroomError, match=r"^Deployment kube-system/not-there-yet: API server: .*replicas"):
         cluster.run(PodNetworkPhase(), hands=False)
+
+
+def uploaded(cluster: Cluster, cni: str, folder: Path) -> None:
+    """Have the bundle's kubeadm keep our configuration in the cluster, as `kubeadm init` does."""
+    choice = cluster.inventory.cluster.model_copy(
+        update={"kubernetes": cluster.inventory.cluster.kubernetes.model_copy(update={"cni": cni})}
+    )
+    context = replace(cluster.context, inventory=cluster.inventory.model_copy(update={"cluster": choice}))
+    (folder / "kubeadm.yaml").write_bytes(kubeadm_config(context, cluster.inventory.leader))
+    (folder / "kubeconfig").write_text(cluster.leader.kubeconfig)
+    kubeadm = context.bundle.path(context.bundle.manifest.of("kubeadm"))
+    files = ["--config", str(folder / "kubeadm.yaml"), "--kubeconfig", str(folder / "kubeconfig")]
+    done = subprocess.run(
+        [kubeadm, "init", "phase", "upload-config", "kubeadm", *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_kubeadm_keeps_decides_whether_the_network_fits(cluster: Cluster, tmp_path: Path) -> None:
+    try:
+        uploaded(cluster, "ptp", tmp_path)
+        with pytest.raises(StrongroomError, match="this cluster was started with no pod subnet"):
+            cluster.run(PodNetworkPhase(), hands=True)
+        uploaded(cluster, "cilium", tmp_path)
+        cluster.run(PodNetworkPhase(), hands=True)
+        assert cluster.run(PodNetworkPhase(), hands=False) == []
+    finally:
+        cluster.api.delete("v1", "ConfigMap", "kubeadm-config", "kube-system")
+
+
+def test_the_objects_name_the_images_that_the_lock_has_and_only_one_namespace(cluster: Cluster) -> None:
+    network = pod_network(cluster.context)
+    assert network is not None
+    assert set(network.images) == {e.image for e in lockfile.load().artifacts if e.component.startswith("cilium-")}
+    assert {item["metadata"].get("namespace", "kube-system") for item in network.objects} == {"kube-system"}
+    assert "Secret" not in {item["kind"] for item in network.objects}
 
 
 @dataclass

@@ -163,3 +163,13 @@ def test_every_drift_is_named_alone_and_mended(lab: state.Lab) -> None:
         done = strongroom("apply", "--skip-phase", "verify", str(INVENTORY))
         assert done.returncode == 0, done.stderr
     assert pending(lab) == []
+
+
+def test_a_cluster_keeps_the_pod_network_that_it_was_made_with(lab: state.Lab, tmp_path: Path) -> None:
+    # What an API server says to Cilium's objects is in test_apiserver.py; this is kubeadm's own record of a real cluster.
+    file = tmp_path / "cilium.py"
+    file.write_text(INVENTORY.read_text().replace('"kubernetes": {', '"kubernetes": {"cni": "cilium", '))
+    done = strongroom("plan", str(file))
+    assert done.returncode == 1, done.stderr
+    assert "found 'cilium', and this cluster was started with no pod subnet" in done.stderr
+    assert pending(lab) == []

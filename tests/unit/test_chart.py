@@ -122,6 +122,6 @@ def test_there_are_values_for_every_chart() -> None:
         assert isinstance(yaml.safe_load(chart.values(component).read_text()), dict)
 
 
-def test_the_locks_images_are_those_of_the_fakes() -> None:
+def test_the_locks_images_are_those_that_the_tests_use() -> None:
     assert manifest.images(manifest.parse(objects(*IMAGES), "x")) == IMAGES
     assert {e.image for e in lockfile.load().artifacts if e.component.startswith("cilium-")} == set(IMAGES)

@@ -14,9 +14,10 @@ import pytest
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, chart, go_modules, go_recipe, go_toolchain, lockfile, nft
+from strongroom.fetch import bundle, chart, go_chart, go_modules, go_recipe, go_toolchain, lockfile, nft
 from strongroom.fetch.go_toolchain import Toolchain, environment
 from strongroom.fetch.tarball import Member
+from strongroom.model import manifest
 from strongroom.model.lock import GoLock
 from tests.unit.test_chart import IMAGES as CILIUM_IMAGES
 from tests.unit.test_chart import fake_helm, objects
@@ -334,6 +335,20 @@ class TestRealGo:
         for out, cwd in (("1", paths.catalog("go", "shim")), ("2", copied)):
             go.run(["build", "-a", "-ldflags", "-s -w", "-o", str(tmp_path / out), "./pause"], cwd)
         assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+    def test_ciliums_chart_gives_the_same_objects_each_time(self, go: Toolchain, tmp_path: Path) -> None:
+        component = next(c for c in LOCK.components if c.chart)
+        (tmp_path / "artifacts").mkdir()
+        wanted = go_recipe.recipe()
+        made = []
+        for turn in ("1", "2"):
+            (tmp_path / turn).mkdir()
+            artifact = go_chart.build(wanted, component, tmp_path / turn, tmp_path)
+            path = tmp_path / "artifacts" / artifact.file
+            assert manifest.images(manifest.parse(path.read_text(), artifact.file)) == CILIUM_IMAGES
+            made.append(path.read_bytes())
+            path.unlink()
+        assert made[0] == made[1]
 
     def test_the_pod_says_which_kernel_it_sees(self, go: Toolchain, tmp_path: Path) -> None:
         go.run(["build", "-o", str(tmp_path / "pod"), "./pod"], paths.catalog("go", "shim"))
