@@ -39,7 +39,9 @@ cluster = {
     "kubernetes": {
         "pod_cidr": "10.244.0.0/16",
         "service_cidr": "10.96.0.0/16",
-        "cni": "ptp",  # plain routes between hosts of one layer-2 network
+        # The pod network, for the cluster's whole life: "ptp" is plain routes between hosts of one layer-2 network;
+        # "cilium" needs a bundle with Cilium: strongroom bundle create --set cilium=1.19.6
+        "cni": "ptp",
     },
     "runtime": {
         "containerd": "bundle",

@@ -131,6 +131,15 @@ def test_every_drift_is_named_alone_and_mended(road: state.Lab) -> None:
     assert sum(counted) > 120
 
 
+def test_a_cluster_keeps_the_pod_network_that_it_was_made_with(road: state.Lab, tmp_path: Path) -> None:
+    # What an API server says to Cilium's objects is in test_apiserver.py; this is kubeadm's own record of a real cluster.
+    file = tmp_path / "cilium.py"
+    file.write_text(INVENTORY.read_text().replace('"kubernetes": {', '"kubernetes": {"cni": "cilium", '))
+    done = strongroom("plan", str(file))
+    assert done.returncode == 1, done.stderr
+    assert "found 'cilium', and this cluster was started with no pod subnet" in done.stderr
+
+
 def test_plain_pyinfra_does_the_same_work(road: state.Lab) -> None:
     on_host(road, f"{KUBECTL} delete node w1; echo '# by hand' >> /etc/sysctl.d/60-strongroom.conf")
     vm.reset(road.name, ["w1"])

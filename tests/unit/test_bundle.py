@@ -129,6 +129,7 @@ def test_changed_folders_are_refused(good: Path, change: Callable[[Path], object
 
 RUNC = artifact("runc", b"x")
 IMAGE = artifact("pause", b"x", kind="image", files=[], image="r/p:1", image_digest=DIGEST)
+OBJECTS = artifact("cilium", b"x", kind="manifest", files=[])
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,8 @@ IMAGE = artifact("pause", b"x", kind="image", files=[], image="r/p:1", image_dig
         (manifest({**RUNC, "sha256": SHA.upper()}), "sha256"),
         (manifest({**RUNC, "image": "r/p:1"}), "image"),
         (manifest({**IMAGE, "image_digest": None}), "image"),
+        (manifest({**OBJECTS, "files": RUNC["files"]}), "a manifest has no files"),
+        (manifest({**OBJECTS, "image": "r/p:1"}), "image"),
         (manifest({**IMAGE, "files": RUNC["files"]}), "no files"),
         (manifest(RUNC, RUNC), "twice"),
         (manifest({**RUNC, "arch": "arm64"}), "not for amd64"),
@@ -193,6 +196,7 @@ def test_what_is_written_is_what_is_read(good: Path, tmp_path: Path) -> None:
     assert bundle.verify(good).manifest == before
     assert BundleManifest.model_validate_json(before.model_dump_json()) == before
     assert Artifact.model_validate(IMAGE).image_digest == DIGEST
+    assert Artifact.model_validate(OBJECTS).kind == "manifest"
 
 
 def test_a_copy_is_complete_or_not_there(good: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import bundle, create, lockfile, registry
 from strongroom.fetch.http import Client, RefusedError
 from strongroom.model.lock import Lock
+from tests.unit.test_chart import fake_helm, objects
 from tests.unit.test_fetch import DATA, SHA, Reply, Server, serve
 
 
@@ -210,6 +211,31 @@ def lock(image: Image, tmp_path: Path) -> Path:
     return path
 
 
+CHART = b"a chart, packed"
+
+
+@pytest.fixture
+def charted(lock: Path, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock with an optional component that is a chart and an image; `helm` is looked for in the test's folder."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    server = image.server
+    server.replies["/chart.tgz"], server.replies["/kube-apiserver"] = Reply(CHART), Reply(DATA[1:])
+    content = lockfile.load(lock).model_dump(mode="json")
+    # The fake registry forgets one pull's token when another asks for its own: only one image is pulled.
+    content["artifacts"] = [one for one in content["artifacts"] if one["component"] != "pause"]
+    del content["default"]["pause"]
+    kubernetes = {"url": f"{server.url}/kube-apiserver", "sha256": hashlib.sha256(DATA[1:]).hexdigest()}
+    content["artifacts"] += [
+        entry("cilium", kind="manifest", url=f"{server.url}/chart.tgz", sha256=hashlib.sha256(CHART).hexdigest()),
+        entry("cilium-agent", kind="image", image=image.reference, digest=image.index),
+        entry("kube-apiserver", kind="binary", **kubernetes) | {"version": "1.36.3"},
+    ]
+    content["artifacts"].sort(key=lambda one: str(one["component"]))
+    content["default"] = dict(sorted({**content["default"], "kube-apiserver": "1.36.3"}.items()))
+    lock.write_text(lockfile.dump(Lock.model_validate(content)))
+    return lock
+
+
 class TestCreate:
     """`bundle create`."""
 
@@ -223,6 +249,60 @@ class TestCreate:
         assert made.of("pause").image == image.reference
         assert made.of("pause").image_digest == image.manifests["amd64"]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lock", "b"]
+
+    def test_a_chart_is_verified_rendered_and_not_kept(
+        self, charted: Path, image: Image, client: Client, tmp_path: Path
+    ) -> None:
+        fake_helm(tmp_path, objects(image.reference))
+        versions = {"cilium": "1.0", "cilium-agent": "1.0"}
+        made = bundle.verify(create.create(tmp_path / "b", charted, "amd64", versions, client))
+        cilium = made.manifest.of("cilium")
+        assert (cilium.kind, cilium.files) == ("manifest", ())
+        assert made.path(cilium).read_text() == objects(image.reference)
+        assert "--kube-version 1.36.3 " in (tmp_path / "helm.arguments").read_text()
+        assert "/chart.tgz" in image.server.paths()
+        assert not [path for path in (tmp_path / "b").rglob("*") if path.suffix == ".tgz" and "kata" not in path.name]
+
+    def test_without_being_asked_for_no_chart_is_taken(
+        self, charted: Path, image: Image, client: Client, tmp_path: Path
+    ) -> None:
+        made = bundle.verify(create.create(tmp_path / "b", charted, "amd64", {}, client))
+        assert "cilium" not in [artifact.component for artifact in made.manifest.artifacts]
+        assert "/chart.tgz" not in image.server.paths()
+
+    def test_a_chart_needs_helm_before_anything_is_asked(
+        self, charted: Path, image: Image, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+        image.server.asked.clear()
+        with pytest.raises(StrongroomError, match="helm: not on the PATH"):
+            create.create(tmp_path / "b", charted, "amd64", {"cilium": "1.0", "cilium-agent": "1.0"}, client)
+        assert image.server.asked == []
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize(
+        ("spoil", "versions", "told"),
+        [
+            ("chart", {"cilium": "1.0", "cilium-agent": "1.0"}, "its SHA-256 is"),
+            ("", {"cilium": "1.0"}, "cilium 1.0: its manifest names the image .*/team/pause:3\\.10\\.2"),
+        ],
+    )
+    def test_a_changed_chart_or_one_without_its_images_is_no_bundle(
+        self,
+        charted: Path,
+        image: Image,
+        client: Client,
+        tmp_path: Path,
+        spoil: str,
+        versions: dict[str, str],
+        told: str,
+    ) -> None:
+        fake_helm(tmp_path, objects(f"{image.reference}.2"))
+        if spoil:
+            image.server.replies["/chart.tgz"] = Reply(b"!" + CHART[1:])
+        with pytest.raises(StrongroomError, match=told):
+            create.create(tmp_path / "b", charted, "amd64", versions, client)
+        assert not (tmp_path / "b").exists()
 
     def test_in_the_cache_it_is_found_again(
         self, lock: Path, image: Image, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

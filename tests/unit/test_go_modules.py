@@ -8,15 +8,19 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, go_modules, go_recipe, go_toolchain, lockfile, nft
+from strongroom.fetch import bundle, chart, go_chart, go_modules, go_recipe, go_toolchain, lockfile, nft
 from strongroom.fetch.go_toolchain import Toolchain, environment
 from strongroom.fetch.tarball import Member
+from strongroom.model import manifest
 from strongroom.model.lock import GoLock
+from tests.unit.test_chart import IMAGES as CILIUM_IMAGES
+from tests.unit.test_chart import fake_helm, objects
 
 LOCK = lockfile.load_go()
 IMAGES = [c.image.reference for c in LOCK.components if c.image and c.component != "verify-pod"]
@@ -24,9 +28,13 @@ IMAGES = [c.image.reference for c in LOCK.components if c.image and c.component 
 FAKE_GO = """#!/bin/sh
 echo "$@" >> "$FAKE_LOG"
 if [ "$1" = env ]; then echo "${{FAKE_VERSION:-{version}}}"; exit; fi
+if [ "$1" = mod ]; then
+  echo '{{"Dir": "{module}", "Sum": "'${{FAKE_SUM:-$(sed -n 's,^[^ ]* v[^/ ]* ,,p' go.sum)}}'"}}'; exit
+fi
 while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
 case $1 in
   */$FAKE_BROKEN) echo "# $1" >&2; echo "x.go:1: undefined: y" >&2; exit 1;;
+  */helm) cp {tools}/helm "$out";;
   */kubeadm) printf '#!/bin/sh\\nprintf "%%s\\\\n" {images}\\n' > "$out";;
   *) echo "binary of $1" > "$out";;
 esac
@@ -39,7 +47,11 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `go` that compiles nothing, and an `nft` and a C compiler that aren't looked for. Returns the log of `go`."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "go").write_text(FAKE_GO.format(version=LOCK.go, images=" ".join(IMAGES)))
+    module = tmp_path / "module"
+    (module / "install/kubernetes/cilium").mkdir(parents=True)
+    (module / "install/kubernetes/cilium/Chart.yaml").touch()
+    fake_helm(tools, objects(*CILIUM_IMAGES))
+    (tools / "go").write_text(FAKE_GO.format(version=LOCK.go, images=" ".join(IMAGES), module=module, tools=tools))
     (tools / "go").chmod(0o755)
     (tools / "nft").write_bytes(b"nft")
     log = tmp_path / "log"
@@ -51,6 +63,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(nft, "closure", lambda: closure)
     monkeypatch.setattr(go_recipe, "c_compiler", lambda: "gcc 1")
     return log
+
+
+#: How many programs a build compiles: those of the components, and one helm for each chart.
+PROGRAMS = sum(len(component.binaries) + bool(component.chart) for component in LOCK.components)
 
 
 def compiled(log: Path) -> list[str]:
@@ -77,7 +93,7 @@ class TestBuild:
     def test_it_is_built_once(self, fake: Path, tmp_path: Path) -> None:
         first = go_modules.build_from_go_modules()
         count = len(compiled(fake))
-        assert count == sum(len(component.binaries) for component in LOCK.components)
+        assert count == PROGRAMS
         assert go_modules.build_from_go_modules() == first
         assert len(compiled(fake)) == count
         assert bundle.verify(go_modules.build_from_go_modules(tmp_path / "out")).folder == tmp_path / "out"
@@ -101,7 +117,7 @@ class TestBuild:
         with ThreadPoolExecutor(3) as pool:
             made = set(pool.map(lambda _: go_modules.build_from_go_modules(), range(3)))
         assert len(made) == 1
-        assert len(compiled(fake)) == sum(len(component.binaries) for component in LOCK.components)
+        assert len(compiled(fake)) == PROGRAMS
         assert [path.name for path in (paths.cache_dir() / "bundles").iterdir()] == [made.pop().name]
 
     def test_what_a_killed_build_left_is_cleared(self, fake: Path) -> None:
@@ -125,6 +141,28 @@ class TestBuild:
         with pytest.raises(StrongroomError, match=r"asks for the image strongroom\.dev/lab/etcd:3\.6\.9-0"):
             go_modules.build_from_go_modules()
 
+    def test_a_chart_is_rendered_for_the_bundles_kubernetes(self, fake: Path, tmp_path: Path) -> None:
+        made = bundle.verify(go_modules.build_from_go_modules())
+        cilium = made.manifest.of("cilium")
+        assert (cilium.kind, cilium.files, cilium.image) == ("manifest", (), None)
+        assert made.path(cilium).read_text() == objects(*CILIUM_IMAGES)
+        told = (tmp_path / "tools" / "helm.arguments").read_text()
+        assert f"--kube-version {made.manifest.of('kube-apiserver').version} " in told
+        assert "mod download -json github.com/cilium/cilium@v1.19.6" in fake.read_text().splitlines()
+        assert sorted(path.name for path in made.folder.glob("artifacts/*cilium*")) == [cilium.file]
+
+    def test_another_zip_than_the_pinned_one_is_refused(self, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FAKE_SUM", "h1:else")
+        with pytest.raises(
+            StrongroomError, match=r"v1\.19\.6: its sum is h1:else, and cilium/go\.sum doesn't pin that"
+        ):
+            go_modules.build_from_go_modules()
+
+    def test_a_module_without_the_chart_is_refused(self, fake: Path, tmp_path: Path) -> None:
+        (tmp_path / "module/install/kubernetes/cilium/Chart.yaml").unlink()
+        with pytest.raises(StrongroomError, match="has no chart at install/kubernetes/cilium"):
+            go_modules.build_from_go_modules()
+
 
 class TestRecipe:
     """What decides the digest, and what is refused before anything is compiled."""
@@ -138,6 +176,15 @@ class TestRecipe:
         assert go_recipe.recipe(root=root).digest == before == go_recipe.recipe().digest
         (root / "shim/pause/main.go").write_text("package main\n")
         assert go_recipe.recipe(root=root).digest != before
+
+    def test_changed_values_of_a_chart_change_the_digest(
+        self, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = go_recipe.recipe().digest
+        mine = tmp_path / "cilium.yaml"
+        mine.write_text("ipam: {mode: cluster-pool}\n")
+        monkeypatch.setattr(chart, "values", lambda component: mine)
+        assert go_recipe.recipe().digest != before
 
     @pytest.mark.parametrize("name", ["go.mod", "go.sum"])
     def test_a_changed_pin_is_refused(self, fake: Path, root: Path, name: str) -> None:
@@ -214,10 +261,34 @@ class TestLock:
                 assert f"{binary.package}\n" in text or paths.catalog("go", ours, "main.go").exists()
 
     def test_every_module_is_used_and_pinned_as_it_is(self) -> None:
-        assert {module.name for module in LOCK.modules} == {c.module for c in LOCK.components}
+        assert {module.name for module in LOCK.modules} == {name for c in LOCK.components for name in c.modules}
         assert {path.name for path in paths.catalog("go").iterdir()} == {module.name for module in LOCK.modules}
         for module in LOCK.modules:
             go_recipe.check_pins(module, paths.catalog("go"))
+
+    def test_a_chart_has_a_pinned_module_and_a_helm(self) -> None:
+        for component in (c for c in LOCK.components if c.chart):
+            assert component.chart is not None
+            pins = paths.catalog("go", component.module, "go.sum").read_text()
+            assert f"{component.chart.go_module} v{component.version} h1:" in pins
+            helm = paths.catalog("go", component.chart.helm_module, "go.mod").read_text()
+            assert f"tool {component.chart.helm_package}\n" in helm
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"kind": "archive"}, "chart belongs to the kind manifest"),
+            ({"chart": None}, "chart belongs to the kind manifest"),
+            ({"binaries": [{"package": "a/b", "path": "c"}]}, "a manifest has no binaries"),
+            ({"kind": "archive", "chart": None}, "a archive has some binaries"),
+            ({"module": "seal"}, "module 'seal' is not among modules"),
+        ],
+    )
+    def test_a_manifest_is_made_of_a_chart(self, change: dict[str, Any], told: str) -> None:
+        content = LOCK.model_dump(mode="json")
+        content["components"] = [{**c, **change} if c["component"] == "cilium" else c for c in content["components"]]
+        with pytest.raises(ValueError, match=told):
+            GoLock.model_validate(content)
 
     def test_it_round_trips(self) -> None:
         assert GoLock.model_validate_json(LOCK.model_dump_json()) == LOCK
@@ -264,6 +335,20 @@ class TestRealGo:
         for out, cwd in (("1", paths.catalog("go", "shim")), ("2", copied)):
             go.run(["build", "-a", "-ldflags", "-s -w", "-o", str(tmp_path / out), "./pause"], cwd)
         assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+    def test_ciliums_chart_gives_the_same_objects_each_time(self, go: Toolchain, tmp_path: Path) -> None:
+        component = next(c for c in LOCK.components if c.chart)
+        (tmp_path / "artifacts").mkdir()
+        wanted = go_recipe.recipe()
+        made = []
+        for turn in ("1", "2"):
+            (tmp_path / turn).mkdir()
+            artifact = go_chart.build(wanted, component, tmp_path / turn, tmp_path)
+            path = tmp_path / "artifacts" / artifact.file
+            assert manifest.images(manifest.parse(path.read_text(), artifact.file)) == CILIUM_IMAGES
+            made.append(path.read_bytes())
+            path.unlink()
+        assert made[0] == made[1]
 
     def test_the_pod_says_which_kernel_it_sees(self, go: Toolchain, tmp_path: Path) -> None:
         go.run(["build", "-o", str(tmp_path / "pod"), "./pod"], paths.catalog("go", "shim"))

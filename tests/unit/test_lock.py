@@ -71,10 +71,11 @@ class TestPackaged:
         for entry in lockfile.load().artifacts:
             where = entry.url or entry.image or ""
             assert entry.version in where, entry
-            assert entry.url is None or entry.arch in entry.url, entry
+            # A chart is for every architecture.
+            assert entry.url is None or entry.arch in entry.url or entry.kind == "manifest", entry
 
     def test_urls_and_images_are_not_repeated(self) -> None:
-        urls = [entry.url for entry in lockfile.load().artifacts if entry.url]
+        urls = [entry.url for entry in lockfile.load().artifacts if entry.url and entry.kind != "manifest"]
         assert len(urls) == len(set(urls))
         sums = [entry.sha256 for entry in lockfile.load().artifacts if entry.sha256 and entry.pinned]
         assert len(sums) == len(set(sums))
@@ -82,7 +83,11 @@ class TestPackaged:
     def test_the_go_road_has_the_images_of_the_other_one(self) -> None:
         roads = lockfile.load(), lockfile.load_go()
         ours = {component.component for component in roads[1].components}
-        assert {entry.component for entry in roads[0].artifacts} - ours == {"kata-go"}
+        assert {entry.component for entry in roads[0].artifacts} - ours == {
+            "cilium-agent",
+            "cilium-operator",
+            "kata-go",
+        }
 
     def test_only_the_kata_of_the_go_road_is_a_stand_in(self) -> None:
         assert [c.component for c in lockfile.load_go().components if c.stand_in] == ["kata"]
@@ -182,6 +187,19 @@ def test_kubernetes_sets_what_is_released_together() -> None:
     lockfile.load().select("amd64", versions)
     with pytest.raises(ConfigError, match="component=version"):
         create.parse_versions(["kubelet"])
+
+
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_cilium_is_taken_only_when_it_is_asked_for(arch: str) -> None:
+    packaged = lockfile.load()
+    assert not [entry for entry in packaged.select(arch) if entry.component.startswith("cilium")]
+    chosen = packaged.select(arch, create.parse_versions(["cilium=1.19.6"]))
+    taken = {entry.component: entry.kind for entry in chosen if entry.component.startswith("cilium")}
+    assert taken == {"cilium": "manifest", "cilium-agent": "image", "cilium-operator": "image"}
+    with pytest.raises(ConfigError, match=r"cilium: '9\.9' is not in the lock, which has 1\.19\.6"):
+        packaged.select(arch, create.parse_versions(["cilium=9.9"]))
+    with pytest.raises(ConfigError, match=r"cilium-agent 1\.19\.6"):  # not until somebody recorded its digest
+        create.selection(packaged, arch, create.parse_versions(["cilium=1.19.6"]), "artifacts.lock")
 
 
 class Recording(Client):

@@ -33,6 +33,12 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({"claim": "confidental"}, {}, ["claim: found 'confidental'", "did you mean 'confidential'"]),
         ({"mode": "confidential-container"}, {}, ["mode: found 'confidential-container'", "'confidential-containers'"]),
         ({"kubernetes": {"pod_cidr": "10.0.0.0/8"}}, {}, ["10.0.0.1 lies in kubernetes.pod_cidr"]),
+        ({"kubernetes": {"cni": "cillium"}}, {}, ["kubernetes.cni: found 'cillium'", "did you mean 'cilium'"]),
+        (
+            {"kubernetes": {"cni": "cilium"}},
+            {"w1": (["workers"], {"address": "10.0.0.2", "pod_subnet": "10.244.9.0/24"})},
+            ["host w1: pod_subnet: found '10.244.9.0/24', allowed with kubernetes.cni 'ptp' only"],
+        ),
         ({"kubernetes": {"service_cidr": "10.244.0.0/16"}}, {}, ["overlaps pod_cidr"]),
         ({"name": "Not A Label"}, {}, ["cluster: name: found 'Not A Label'"]),
         ({}, {"w1": (["workers"], {"address": "10.0.0.1"})}, ["host w1: address: 10.0.0.1 is cp1's as well"]),
@@ -60,6 +66,11 @@ def test_each_mistake_is_one_line_that_names_it(
         validate({**CLUSTER, **cluster}, {**HOSTS, **hosts})
     for word in words:
         assert word in str(caught.value)
+
+
+def test_with_cilium_the_inventory_gives_no_host_a_pod_subnet() -> None:
+    hosts = {**HOSTS, "w1": (["workers"], {"address": "10.0.1.1"})}  # with ptp this would be cp1's subnet as well
+    assert validate({**CLUSTER, "kubernetes": {"cni": "cilium"}}, hosts).cluster.kubernetes.cni == "cilium"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

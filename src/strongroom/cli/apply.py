@@ -5,7 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Output, OutputForm, Skip, print_changes, running
+from strongroom.phases.base import Context, Phase
 from strongroom.phases.modes import phases
+from strongroom.phases.pod_network import PodNetworkPhase, refuse_missing_images
 from strongroom.phases.verify import VerifyPhase
 from strongroom.report.progress import progress
 from strongroom.report.verification import show
@@ -19,8 +21,14 @@ def apply(
     output: OutputForm = Output.TEXT,
 ) -> None:
     """Bring every host and the cluster to what INVENTORY says, then verify. Safe to repeat, also after a crash."""
-    with running(inventory, bundle, hands=True) as run:
-        chosen = phases(run.context.inventory.cluster.mode, phase or (), skip_phase or ())
+    chosen: list[Phase] = []
+
+    def choose(context: Context) -> None:
+        chosen.extend(phases(context.inventory.cluster.mode, phase or (), skip_phase or ()))
+        if any(isinstance(one, PodNetworkPhase) for one in chosen):
+            refuse_missing_images(context)
+
+    with running(inventory, bundle, hands=True, before=choose) as run:
         changes = run.phases(chosen)
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
     progress.where_time_went()

@@ -13,6 +13,7 @@ from strongroom.fetch.http import Client
 
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
 
+_NOTES = {"manifest": "Kubernetes objects"}
 _HEADING = ("COMPONENT", "VERSION", "KIND", "MIB", "IMAGE OR NOTE")
 
 
@@ -41,7 +42,10 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder to make; it must
 LockFile = Annotated[Path | None, typer.Option("--lock", help="Lock file to use in place of the packaged one.")]
 ForArch = Annotated[Arch | None, typer.Option("--arch", help="Architecture of the hosts. Default: this machine's.")]
 Versions = Annotated[
-    list[str] | None, typer.Option("--set", help="component=version, where not the lock's default; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", help="component=version, where not the lock's default; repeatable. cilium=VERSION adds Cilium."
+    ),
 ]
 CaFile = Annotated[
     Path | None, typer.Option("--ca-file", help="PEM file of a private CA to trust besides the system's.")
@@ -91,7 +95,7 @@ def show(
         return
     rows = [_HEADING]
     for a in manifest.artifacts:
-        note = a.image or ("stand-in: isolates nothing" if a.stand_in else "")
+        note = a.image or ("stand-in: isolates nothing" if a.stand_in else _NOTES.get(a.kind, ""))
         rows.append((a.component, a.version, a.kind, f"{a.size / 2**20:.1f}", note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
     typer.echo(f"{manifest.origin} {manifest.arch} {manifest.digest}")

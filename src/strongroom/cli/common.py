@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -49,9 +49,12 @@ def read(inventory: Path, bundle: Path | None) -> tuple[Any, Inventory, Context]
 
 
 @contextmanager
-def running(inventory: Path, bundle: Path | None, *, hands: bool) -> Iterator[Run]:
-    """A run over a connected inventory."""
+def running(
+    inventory: Path, bundle: Path | None, *, hands: bool, before: Callable[[Context], None] = lambda _: None
+) -> Iterator[Run]:
+    """A run over a connected inventory; ``before`` may still refuse it, before anything connects."""
     pyinfra_inventory, ours, context = read(inventory, bundle)
+    before(context)
     with connect(pyinfra_inventory, ours, lock=hands) as session:
         yield Run(context, session, progress, hands)
 

@@ -1,4 +1,4 @@
-"""``strongroom render``: what would be laid on a host, without any host."""
+"""``strongroom render``: what would be laid on a host, or put to the API server, without either of them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ import typer
 
 from strongroom.cli.common import BundleFolder, InventoryFile, read
 from strongroom.errors import ConfigError
-from strongroom.phases.base import HostPhase
+from strongroom.phases.base import Context, HostPhase
 from strongroom.phases.modes import phases
+from strongroom.phases.pod_network import pod_network
 from strongroom.plan.files import Block, File
 
 
 def render(
     inventory: InventoryFile,
-    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the inventory.")],
+    host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="A host of the inventory.")] = None,
     bundle: BundleFolder = None,
+    objects: Annotated[
+        bool,
+        typer.Option("--pod-network", help="The Kubernetes objects of the pod network, in place of a host's files."),
+    ] = False,
 ) -> None:
     """Print every file that strongroom manages on HOST, as it would be written. Connects to nothing."""
     _, ours, context = read(inventory, bundle)
     names = [one.name for one in ours.hosts]
+    if objects:
+        _print_pod_network(context)
+        return
     if host not in names:
-        raise ConfigError(f"host: found {host!r}, allowed are {', '.join(names)}")
+        raise ConfigError(f"host: found {host or 'none'!r}, allowed are {', '.join(names)}")
     for phase in phases(ours.cluster.mode):
         if not isinstance(phase, HostPhase):
             continue
@@ -31,3 +39,13 @@ def render(
                 print(f"### {resource.path} ({resource.mode} {resource.owner})\n{resource.content.decode()}")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")
+
+
+def _print_pod_network(context: Context) -> None:
+    network = pod_network(context)
+    if network is None:
+        cni = context.inventory.cluster.kubernetes.cni
+        raise ConfigError(
+            f"cluster: kubernetes.cni: {cni} has no Kubernetes objects, only files: render INVENTORY HOST"
+        )
+    print(network.text, end="")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, lockfile, registry, staging, tarball
+from strongroom.fetch import bundle, chart, lockfile, registry, staging, tarball
 from strongroom.fetch.go_toolchain import machine_arch
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.fetch.http import Client
@@ -17,15 +19,18 @@ from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
 from strongroom.model.lock import UNPINNED, Lock, LockEntry
 from strongroom.report.progress import progress
 
-#: `kubernetes=1.36.4` stands for these: they are released together.
-KUBERNETES = (
-    "kubelet", "kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
-)  # fmt: skip
+#: `kubernetes=1.36.4` and `cilium=1.19.6` stand for these: they are released together.
+TOGETHER = {
+    "cilium": ("cilium", "cilium-agent", "cilium-operator"),
+    "kubernetes": (
+        "kubelet", "kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
+    ),
+}  # fmt: skip
 _AT_ONCE = 4
 
 
 def parse_versions(settings: Sequence[str]) -> dict[str, str]:
-    """``component=version`` arguments as a dict; ``kubernetes=...`` sets all of :data:`KUBERNETES`.
+    """``component=version`` arguments as a dict; ``kubernetes=...`` and the like set all of :data:`TOGETHER`.
 
     Raises:
         ConfigError: not of that form.
@@ -35,7 +40,7 @@ def parse_versions(settings: Sequence[str]) -> dict[str, str]:
         component, equals, version = setting.partition("=")
         if not component or not equals or not version:
             raise ConfigError(f"--set {setting}: is not of the form component=version")
-        versions.update(dict.fromkeys(KUBERNETES if component == "kubernetes" else (component,), version))
+        versions.update(dict.fromkeys(TOGETHER.get(component, (component,)), version))
     return versions
 
 
@@ -67,20 +72,23 @@ def create(
         out: the folder, which must not exist yet. None: below the cache, under the digest of what is selected.
         lock_path: another lock than the packaged one.
         arch: ``amd64`` or ``arm64``; None is this machine's.
-        versions: component -> version, where not the lock's default.
+        versions: component -> version, where not the lock's default, and for components that it has no default of.
 
     Raises:
         ConfigError: a bad lock, an unknown version, an unpinned artifact.
-        StrongroomError: a download failed or has another digest.
+        StrongroomError: a download failed or has another digest; a chart is wanted and there is no ``helm``.
     """
     lock, wanted_arch = lockfile.load(lock_path), arch or machine_arch()
     chosen = selection(lock, wanted_arch, versions or {}, (lock_path or lockfile.artifacts_path()).name)
-    digest = sha256_bytes("".join(f"{entry.model_dump_json()}\n" for entry in chosen).encode())
+    lines = [entry.model_dump_json() for entry in chosen]
+    lines += [sha256_file(chart.values(entry.component)) for entry in chosen if entry.kind == "manifest"]
+    digest = sha256_bytes("".join(f"{line}\n" for line in lines).encode())
     final = out or paths.cache_dir() / "bundles" / digest
 
     def fill(folder: Path) -> None:
         (folder / "artifacts").mkdir()
         artifacts = _download_all(chosen, folder / "artifacts", client or Client())
+        chart.check_images(artifacts, folder / "artifacts")
         manifest = BundleManifest.model_validate(
             {"arch": wanted_arch, "origin": "upstream", "digest": f"sha256:{digest}", "artifacts": artifacts}
         )
@@ -93,13 +101,33 @@ def create(
 
 
 def _download_all(chosen: Sequence[LockEntry], folder: Path, client: Client) -> tuple[Artifact, ...]:
+    helm = chart.helm_on_path() if any(entry.kind == "manifest" for entry in chosen) else ""
+    kubernetes = next((entry.version for entry in chosen if entry.component == "kube-apiserver"), "")
     with progress.step(f"downloading {len(chosen)} artifacts"), ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(_download, entry, folder, client) for entry in chosen]
+        futures = [
+            pool.submit(_rendered, entry, folder, client, helm, kubernetes)
+            if entry.kind == "manifest"
+            else pool.submit(_download, entry, folder, client)
+            for entry in chosen
+        ]
         try:
             return tuple(future.result() for future in futures)
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _rendered(entry: LockEntry, folder: Path, client: Client, helm: str, kubernetes: str) -> Artifact:
+    """Download a chart and render it; the chart itself doesn't go into the bundle."""
+    assert entry.url is not None
+    assert entry.sha256 is not None
+    path = folder / f"{entry.component}-{entry.version}-{entry.arch}.yaml"
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        archive = Path(work, f"{entry.component}-{entry.version}{_suffix(entry.url)}")
+        client.fetch(entry.url, archive, entry.sha256, entry.size)
+        chart.render(helm, archive, entry.component, kubernetes, path)
+    progress.say(f"{entry}: {path.stat().st_size} bytes, rendered for Kubernetes {kubernetes}")
+    return _listed(entry, path, f" (chart, rendered for Kubernetes {kubernetes})")
 
 
 def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:
@@ -122,6 +150,10 @@ def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:
             strip = tarball.strip_for(path, entry.prefix)
             files = tarball.listing(path, strip, entry.subdir)
     progress.say(f"{entry}: {path.stat().st_size} bytes")
+    return _listed(entry, path, "", strip=strip, files=files, image_digest=image_digest)
+
+
+def _listed(entry: LockEntry, path: Path, how: str, **more: Any) -> Artifact:
     return Artifact(
         component=entry.component,
         version=entry.version,
@@ -131,13 +163,11 @@ def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:
         size=path.stat().st_size,
         sha256=sha256_file(path),
         licence=entry.licence,
-        source=entry.source,
+        source=entry.source + how,
         stand_in=entry.stand_in,
-        strip=strip,
         subdir=entry.subdir,
-        files=files,
         image=entry.image,
-        image_digest=image_digest,
+        **more,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import bundle, oci_image, staging, tarball
+from strongroom.fetch import bundle, go_chart, oci_image, staging, tarball
 from strongroom.fetch.go_recipe import GoRecipe, recipe
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.tarball import Member
@@ -96,23 +96,17 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path
 
 def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, folder: Path) -> Artifact:
     work.mkdir(parents=True)
+    if component.chart is not None:
+        return go_chart.build(wanted, component, work, folder)
     module = wanted.lock.module(component.module)
     members = [
-        Member(binary.path, 0o755, path=_compile(wanted, module, binary.package, work / str(number)))
+        Member(binary.path, 0o755, path=wanted.compile(module, binary.package, work / str(number)))
         for number, binary in enumerate(component.binaries)
     ]
     for extra in component.files:
         content = wanted.root / extra.file if extra.file else None
         members.append(Member(extra.path, 0o644, path=content) if content else Member(extra.path, 0o755))
     return _pack(wanted, module, component, members, folder)
-
-
-def _compile(wanted: GoRecipe, module: GoModule, package: str, out: Path) -> Path:
-    arguments = ["build", "-ldflags", " ".join(("-s", "-w", *module.ldflags)), "-o", str(out)]
-    if module.tags:
-        arguments += ["-tags", ",".join(module.tags)]
-    wanted.toolchain.run([*arguments, package], wanted.root / module.name, cgo=module.cgo)
-    return out
 
 
 def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: list[Member], folder: Path) -> Artifact:

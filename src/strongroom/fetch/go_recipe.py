@@ -9,7 +9,7 @@ from pathlib import Path
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import lockfile, nft
+from strongroom.fetch import chart, lockfile, nft
 from strongroom.fetch.go_toolchain import Toolchain, toolchain
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.model.bundle import Arch
@@ -36,6 +36,18 @@ class GoRecipe:
     def arch(self) -> Arch:
         """The architecture it is for: this machine's, because runc is linked with its C library."""
         return self.toolchain.arch
+
+    def compile(self, module: GoModule, package: str, out: Path) -> Path:
+        """Compile a package of a wrapper module to ``out``.
+
+        Raises:
+            StrongroomError: it doesn't compile, or a source can't be had.
+        """
+        arguments = ["build", "-ldflags", " ".join(("-s", "-w", *module.ldflags)), "-o", str(out)]
+        if module.tags:
+            arguments += ["-tags", ",".join(module.tags)]
+        self.toolchain.run([*arguments, package], self.root / module.name, cgo=module.cgo)
+        return out
 
 
 def sources(root: Path) -> list[Path]:
@@ -97,5 +109,7 @@ def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:
     lines = [f"packing {PACKING}", f"arch {go.arch}", f"go {go.version}", f"cc {compiler}", f"nft {closure.digest}"]
     lines.append(f"lock {sha256_bytes(lock.model_dump_json().encode())}")
     lines += [f"{path.relative_to(root)} {sha256_file(path)}" for path in sources(root)]
+    charts = [chart.values(component.component) for component in lock.components if component.chart]
+    lines += [f"charts/{path.name} {sha256_file(path)}" for path in charts]
     digest = sha256_bytes("".join(f"{line}\n" for line in lines).encode())
     return GoRecipe(lock, root, go, closure, compiler, f"sha256:{digest}")

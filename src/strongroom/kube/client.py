@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -28,6 +29,17 @@ def with_server(kubeconfig: str, server: str) -> str:
 P = ParamSpec("P")
 T = TypeVar("T")
 _PATIENCE_SECONDS = 300
+#: An applied object with an unknown field, or a value of another type, gets status 500 and these words (API server 1.36).
+_NOT_OF_ITS_SCHEMA = "failed to create typed patch object"
+
+
+def _said(body: object) -> str:
+    """What the API server says is wrong: the message of its Status (an object of the API), else the body, on one line."""
+    try:
+        message = json.loads(str(body))["message"]
+    except (ValueError, KeyError, TypeError):
+        message = body
+    return " ".join(str(message).split())[:300]
 
 
 def _patiently(function: Callable[P, T]) -> Callable[P, T]:
@@ -48,12 +60,13 @@ def _patiently(function: Callable[P, T]) -> Callable[P, T]:
             except (HTTPError, OSError) as error:
                 problem: Exception = error
             except ApiException as error:
-                if error.status not in (0, 429, 500, 502, 503, 504):
-                    reason = " ".join(str(error.body or error.reason).split())[:300]
-                    raise StrongroomError(f"API server: {error.status}: {reason}") from error
+                said = f"{error.status}: {_said(error.body or error.reason)}"
+                if error.status not in (0, 429, 500, 502, 503, 504) or _NOT_OF_ITS_SCHEMA in said:
+                    raise StrongroomError(f"API server: {said}") from error
                 problem = error
             if time.monotonic() > end:
-                raise StrongroomError(f"API server: no answer for {_PATIENCE_SECONDS} s: {problem}") from problem
+                text = said if isinstance(problem, ApiException) else str(problem)
+                raise StrongroomError(f"API server: no answer for {_PATIENCE_SECONDS} s: {text}") from problem
             time.sleep(3)
 
     return patient
@@ -167,13 +180,13 @@ class Api:
     def difference(self, manifest: dict[str, Any]) -> str | None:
         """What applying a manifest would change: ``absent``, the first differing field, or ``None`` for nothing.
 
-        The API server is asked itself, by a dry run, so defaults and other owners' fields never count.
+        The API server is asked itself, by a dry run, so defaults and other owners' fields never count, and an object
+        that it wouldn't take is an error also where there is none yet.
         """
         metadata = manifest["metadata"]
         live = self.get(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace"))
-        if live is None:
-            return "absent"
-        return first_difference(_bare(live), _bare(self.apply(manifest, dry_run=True)))
+        wanted = self.apply(manifest, dry_run=True)
+        return "absent" if live is None else first_difference(_bare(live), _bare(wanted))
 
 
 def _bare(item: dict[str, Any]) -> dict[str, Any]:

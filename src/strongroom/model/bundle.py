@@ -13,9 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from strongroom.errors import ConfigError
 
-Kind = Literal["binary", "archive", "image"]
+Kind = Literal["binary", "archive", "image", "manifest"]
 Arch = Literal["amd64", "arm64"]
 Origin = Literal["upstream", "go-modules"]
+
+#: What these are is unpacked on no host.
+_WITHOUT_FILES = ("image", "manifest")
 
 
 def _below(path: str) -> str:
@@ -63,7 +66,8 @@ class Artifact(Frozen):
 
     ``strip`` and ``subdir`` are the unpack rule of an archive: ``tar --strip-components=STRIP`` into ``SUBDIR`` below
     the version's prefix; ``files`` are the paths after that. An image goes to containerd and yields no files:
-    ``image`` and ``image_digest`` are what ``ctr images ls`` shows after ``ctr images import``.
+    ``image`` and ``image_digest`` are what ``ctr images ls`` shows after ``ctr images import``. A manifest is Kubernetes
+    objects as YAML documents; it goes to the API server, and to no host.
     """
 
     component: Name
@@ -86,8 +90,8 @@ class Artifact(Frozen):
     def _as_its_kind(self) -> Artifact:
         if (self.kind == "image") != (self.image is not None) or (self.image is None) != (self.image_digest is None):
             raise ValueError(f"{self.component}: image and image_digest belong to the kind image, and only to it")
-        if (self.kind == "image") == bool(self.files):
-            raise ValueError(f"{self.component}: a {self.kind} has {'no' if self.kind == 'image' else 'some'} files")
+        if (self.kind in _WITHOUT_FILES) == bool(self.files):
+            raise ValueError(f"{self.component}: a {self.kind} has {'some' if not self.files else 'no'} files")
         if self.kind == "binary" and [file.path for file in self.files] != [f"bin/{self.component}"]:
             raise ValueError(f"{self.component}: a binary yields exactly bin/{self.component}")
         if self.subdir and _below(self.subdir) != self.subdir:

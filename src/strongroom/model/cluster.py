@@ -33,7 +33,7 @@ class Kubernetes(Frozen):
 
     pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
     service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
-    cni: Literal["ptp"] = Field("ptp", description="pod network: plain routes between hosts")
+    cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
     dns: bool = Field(True, description="CoreDNS, where the bundle has it")
     key_algorithm: Literal["ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096"] = Field(
         "ECDSA-P256",
@@ -176,7 +176,14 @@ def _host_problems(inventory: Inventory) -> list[str]:
             f"group control_plane: found {len(planes)} hosts ({names}), allowed is one in this version"
             " (two would lose quorum with either of them)"
         )
-    for attribute in ("address", "pod_subnet"):
+    routed = inventory.cluster.kubernetes.cni == "ptp"
+    problems += [
+        f"host {host.name}: pod_subnet: found {host.pod_subnet!r}, allowed with kubernetes.cni 'ptp' only; else the"
+        " controller manager picks it"
+        for host in inventory.hosts
+        if host.pod_subnet and not routed
+    ]
+    for attribute in ("address", *(["pod_subnet"] if routed else [])):
         owners: dict[str, str] = {}
         for host in inventory.hosts:
             value = host.address if attribute == "address" else inventory.pod_subnet(host)

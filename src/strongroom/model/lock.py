@@ -20,7 +20,7 @@ UNPINNED = "unpinned"
 
 
 class LockEntry(Frozen):
-    """One remote artifact for one architecture.
+    """One remote artifact for one architecture. One of the kind manifest is a Helm chart, rendered into it.
 
     ``prefix`` is the folder inside an archive that becomes the version's prefix on a host, ``subdir`` the folder below
     that prefix which archives without folders of their own go to. ``size`` is in bytes, ``None`` when not known.
@@ -159,14 +159,27 @@ class GoImage(Frozen):
     with_nft: bool = False
 
 
+class GoChart(Frozen):
+    """A Helm chart that lies in a Go module's zip, and the wrapper module and package that ``helm`` is compiled from.
+
+    The wrapper module of the component pins the zip by its ``go.sum``; nothing of that module is compiled.
+    """
+
+    go_module: str = Field(pattern=r"^[a-z0-9.-]+(/[A-Za-z0-9._-]+)+$")
+    path: Below
+    helm_module: Name
+    helm_package: str = Field(min_length=1)
+
+
 class GoComponent(Frozen):
-    """What one component of a bundle is made of."""
+    """What one component of a bundle is made of: binaries, or the chart of a manifest."""
 
     component: Name
     version: str
     module: Name
     kind: Kind
-    binaries: tuple[GoBinary, ...] = Field(min_length=1)
+    binaries: tuple[GoBinary, ...] = ()
+    chart: GoChart | None = None
     files: tuple[GoFile, ...] = ()
     strip: int = Field(default=0, ge=0)
     subdir: Below | Literal[""] = ""
@@ -179,7 +192,16 @@ class GoComponent(Frozen):
     def _as_its_kind(self) -> GoComponent:
         if (self.kind == "image") != (self.image is not None):
             raise ValueError(f"{self.component}: image belongs to the kind image, and only to it")
+        if (self.kind == "manifest") != (self.chart is not None):
+            raise ValueError(f"{self.component}: chart belongs to the kind manifest, and only to it")
+        if (self.kind == "manifest") == bool(self.binaries):
+            raise ValueError(f"{self.component}: a {self.kind} has {'some' if not self.binaries else 'no'} binaries")
         return self
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The wrapper modules that it is made from."""
+        return (self.module, self.chart.helm_module) if self.chart else (self.module,)
 
 
 class GoLock(Frozen):
@@ -196,10 +218,14 @@ class GoLock(Frozen):
         in_order(component.component for component in self.components)
         known = {module.name for module in self.modules}
         for component in self.components:
-            if component.module not in known:
-                raise ValueError(f"{component.component}: module {component.module!r} is not among modules")
+            if missing := [name for name in component.modules if name not in known]:
+                raise ValueError(f"{component.component}: module {missing[0]!r} is not among modules")
         return self
 
     def module(self, name: str) -> GoModule:
         """A module by name; the validator saw that it is there."""
         return next(module for module in self.modules if module.name == name)
+
+    def version(self, name: str) -> str:
+        """The version of a component that every bundle has."""
+        return next(component.version for component in self.components if component.component == name)

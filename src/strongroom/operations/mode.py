@@ -13,6 +13,7 @@ from strongroom.operations.converge import converge
 from strongroom.phases.base import Context, ControllerPhase, HostPhase
 from strongroom.phases.context import make_context
 from strongroom.phases.modes import phases
+from strongroom.phases.pod_network import refuse_missing_images
 
 _contexts: dict[int, Context] = {}
 
@@ -22,6 +23,7 @@ def _context() -> Context:
     key = id(inventory._module) if hasattr(inventory, "_module") else id(inventory)
     if key not in _contexts:
         _contexts[key] = make_context(from_pyinfra(inventory))
+        refuse_missing_images(_contexts[key])
     return _contexts[key]
 
 

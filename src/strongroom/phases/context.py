@@ -12,6 +12,7 @@ from strongroom.fetch import bundle as bundles
 from strongroom.model.cluster import Inventory
 from strongroom.model.shims import Shim, find_shim
 from strongroom.phases.base import Context
+from strongroom.phases.pod_network import pod_network
 from strongroom.phases.runtime import refuse_stand_ins
 
 
@@ -25,7 +26,8 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
     """Everything that phases may know.
 
     Raises:
-        ConfigError: no bundle is named, an unknown shim, or a stand-in where none is allowed.
+        ConfigError: no bundle is named, an unknown shim, no manifest of the pod network, or a stand-in where none is
+            allowed.
         StrongroomError: the bundle is damaged; the line names the file.
     """
     known = shims()
@@ -43,6 +45,7 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
             hint="make one with `strongroom bundle build` and set bundle in the inventory, or give --bundle",
         )
     context = Context(inventory, bundles.verify(folder), chosen)
+    pod_network(context)
     for host in inventory.hosts:
         refuse_stand_ins(context, host)
     return context

@@ -1,4 +1,4 @@
-"""Kubernetes: kubelet, control plane and workers by kubeadm, and the pod network."""
+"""Kubernetes: kubelet, control plane and workers by kubeadm, and a pod network of plain routes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context, template
+from strongroom.phases.pod_network import pod_network
 from strongroom.phases.runtime import component, links
 from strongroom.plan.artifacts import Image
 from strongroom.plan.files import File
@@ -76,7 +77,7 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
         "imageRepository": repository,
         "encryptionAlgorithm": kubernetes.key_algorithm,
         "controlPlaneEndpoint": f"{leader.address}:6443",
-        "networking": {"serviceSubnet": kubernetes.service_cidr},
+        "networking": _networking(context),
         "apiServer": {"certSANs": sorted({leader.address, leader.name, leader.api().rpartition(":")[0], "127.0.0.1"})},
         "controllerManager": {"extraArgs": leases},
         "scheduler": {"extraArgs": leases},
@@ -89,7 +90,15 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
             }
         },
     }
-    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd"}
+    if host != leader:
+        # A worker has the CA without its key, and kubeadm would stop at that where it only renders the kubelet's files.
+        cluster["certificatesDir"] = "/etc/strongroom/no-certificates"
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {"x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
+        "cgroupDriver": "systemd",
+    }
     proxy = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -99,7 +108,14 @@ def kubeadm_config(context: Context, host: Host) -> bytes:
     return b"# Managed by strongroom.\n" + yaml.safe_dump_all([init, cluster, kubelet, proxy], sort_keys=False).encode()
 
 
-def pod_network(inventory: Inventory, host: Host) -> list[Resource]:
+def _networking(context: Context) -> dict[str, str]:
+    kubernetes = context.inventory.cluster.kubernetes
+    subnets = {"serviceSubnet": kubernetes.service_cidr}
+    # With it the controller manager gives each node a /24 of its own; with plain routes that is the inventory's task.
+    return subnets if kubernetes.cni == "ptp" else {**subnets, "podSubnet": kubernetes.pod_cidr}
+
+
+def routes_between(inventory: Inventory, host: Host) -> list[Resource]:
     """CNI without any image: each pod on a veth of its own, a /24 a host, plain routes between the hosts."""
     conflist = {
         "cniVersion": "1.0.0",
@@ -154,9 +170,11 @@ class KubernetesPhase:
         unit = File("/etc/systemd/system/kubelet.service", template("kubernetes/kubelet.service"))
         wanted.append(unit)
         if inventory.cluster.kubernetes.cni == "ptp":
-            wanted += pod_network(inventory, host)
+            wanted += routes_between(inventory, host)
         if host in inventory.runtime_hosts:
             names.append("verify-pod")
+        if network_of_pods := pod_network(context):
+            names += [image.component for image in manifest.images() if image.image in network_of_pods.images]
         images = [manifest.of(name) for name in names]
         wanted += [Image(image, context.bundle.path(image)) for image in images]
         wanted.append(File(CONFIG, kubeadm_config(context, host), mode="0600"))

@@ -10,6 +10,7 @@ from strongroom.phases.base import Phase
 from strongroom.phases.host import HostPhase
 from strongroom.phases.kubeconfig import KubeconfigPhase
 from strongroom.phases.kubernetes import KubernetesPhase
+from strongroom.phases.pod_network import PodNetworkPhase
 from strongroom.phases.preflight import PreflightPhase
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.phases.runtime_classes import RuntimeClassesPhase
@@ -21,6 +22,7 @@ CONFIDENTIAL_CONTAINERS: tuple[Callable[[], Phase], ...] = (
     RuntimePhase,
     KubernetesPhase,
     KubeconfigPhase,
+    PodNetworkPhase,
     RuntimeClassesPhase,
     VerifyPhase,
 )

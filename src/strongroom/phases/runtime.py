@@ -65,8 +65,13 @@ class RuntimePhase:
 
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         refuse_stand_ins(context, host)
-        runc, cni = component(context, "runc"), component(context, "cni-plugins")
-        wanted: list[Resource] = [runc, *links(runc.artifact), cni, *links(cni.artifact, "/opt/cni/bin")]
+        runc = component(context, "runc")
+        wanted: list[Resource] = [runc, *links(runc.artifact)]
+        if context.inventory.cluster.kubernetes.cni == "ptp":
+            # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see
+            # what they point to (install-plugin.sh of cilium 1.19).
+            cni = component(context, "cni-plugins")
+            wanted += [cni, *links(cni.artifact, "/opt/cni/bin")]
         containerd = component(context, "containerd")
         wanted += [containerd, *links(containerd.artifact)]
         carries_pods = host in context.inventory.runtime_hosts

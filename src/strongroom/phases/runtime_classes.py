@@ -10,6 +10,7 @@ from strongroom.kube.access import api
 from strongroom.kube.client import Api
 from strongroom.model.shims import Shim
 from strongroom.phases.base import Context
+from strongroom.phases.objects import converge
 from strongroom.plan.resource import Step
 from strongroom.report.progress import Progress
 
@@ -52,28 +53,12 @@ class RuntimeClassesPhase:
         manifests = [runtime_class(shim) for shim in context.shims]
         manifests += [node_labels(host.name) for host in context.inventory.runtime_hosts]
         cluster = api(session)
-        if cluster is None:
-            return [_step(manifest, "there is no API server yet") for manifest in manifests]
-        cluster.wait_ready(progress)
-        if hands:
-            for host in context.inventory.runtime_hosts:
+        if cluster is not None:
+            cluster.wait_ready(progress)
+            for host in context.inventory.runtime_hosts if hands else ():
                 cluster.wait(f"node {host.name}", partial(_is_there, cluster, host.name), progress)
-        steps = []
-        for manifest in manifests:
-            difference = cluster.difference(manifest)
-            if difference is None:
-                continue
-            steps.append(_step(manifest, difference))
-            if hands:
-                progress.say(steps[-1].sentence)
-                cluster.apply(manifest)
-        return steps
+        return converge(cluster, manifests, progress, hands)
 
 
 def _is_there(cluster: Api, node: str) -> bool:
     return cluster.get("v1", "Node", node) is not None
-
-
-def _step(manifest: dict[str, Any], why: str) -> Step:
-    key = f"{manifest['kind']} {manifest['metadata']['name']}"
-    return Step(key, f"apply {key} ({why})", "")

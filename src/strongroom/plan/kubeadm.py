@@ -117,7 +117,10 @@ class NodeFiles(Resource):
 
     def _step(self, path: str) -> Step:
         mode = "0600" if path.startswith("/etc/kubernetes") else "0644"
-        script = f'{self._render()} || fail "$(tail -n 1 $d/.log)"\nput {path} {mode} root:root < "$d/{path.rpartition("/")[2]}"'
+        script = (
+            f'{self._render()} || fail "$(grep -i -e error -e fatal $d/.log | head -n 1)"\n'
+            f'put {path} {mode} root:root < "$d/{path.rpartition("/")[2]}"'
+        )
         return Step(f"kubeadm's file {path}", f"write {path} (differs from what kubeadm makes of {CONFIG})", script)
 
 

@@ -1,0 +1,71 @@
+"""What the Kubernetes client waits for, and what it tells at once: with a call that answers as an API server does."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from kubernetes.client import ApiException
+
+from strongroom.errors import StrongroomError
+from strongroom.kube import client
+
+WRONG_TYPE = "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.replicas: expected numeric"
+
+
+def refusal(status: int, message: str) -> ApiException:
+    error = ApiException(status=status, reason="Refused")
+    error.body = json.dumps({"kind": "Status", "message": message})
+    return error
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were slept; the clock of the client goes on by them."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(pauses))
+    return pauses
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(422, "spec.a: Invalid value"), (403, "may not"), (500, WRONG_TYPE), (404, "no namespace")]
+)
+def test_a_refusal_is_told_at_once_in_the_servers_words(status: int, message: str, slept: list[float]) -> None:
+    @client._patiently
+    def call() -> None:
+        raise refusal(status, message)
+
+    with pytest.raises(StrongroomError) as caught:
+        call()
+    assert str(caught.value) == f"API server: {status}: {message}"
+    assert slept == []
+
+
+def test_an_overloaded_server_is_waited_for(slept: list[float]) -> None:
+    answers: list[Exception] = [refusal(503, "busy"), refusal(500, "etcdserver: leader changed"), OSError("gone")]
+
+    @client._patiently
+    def call() -> str:
+        if answers:
+            raise answers.pop()
+        return "done"
+
+    assert call() == "done"
+    assert len(slept) == 3
+
+
+def test_patience_ends_in_one_line(slept: list[float]) -> None:
+    @client._patiently
+    def call() -> None:
+        raise refusal(503, "busy")
+
+    with pytest.raises(StrongroomError) as caught:
+        call()
+    assert str(caught.value) == "API server: no answer for 300 s: 503: busy"
+
+
+def test_a_body_that_is_no_status_is_told_as_it_is() -> None:
+    assert client._said("gate\n  way") == "gate way"
+    assert client._said('["a"]') == '["a"]'
