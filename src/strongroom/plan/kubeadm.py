@@ -99,6 +99,10 @@ class NodeFiles(Resource):
             f'KUBEADM_INIT_DRYRUN_DIR="$d" kubeadm init --dry-run --config {CONFIG} --skip-phases {skip} > "$d/.log" 2>&1'
         )
 
+    def _render_or_fail(self) -> str:
+        reason = "$(grep -i -e error -e fatal $d/.log | head -n 1)"
+        return f'{self._render()} || fail "{CONFIG}: {reason}"'
+
     def read(self) -> str:
         names = " ".join(self.paths)
         return (
@@ -111,8 +115,8 @@ class NodeFiles(Resource):
     def steps(self, seen: Observed) -> list[Step]:
         now = seen.fields()
         if "error" in now:
-            message = f"kubeadm makes no files of {CONFIG}: {now['error']}"
-            return [Step(self.key, "compare kubeadm's files with its configuration", f"fail {quote(message)}")]
+            # Tried once more when its turn comes: the configuration may be among what is mended before it.
+            return [Step(self.key, f"let kubeadm render its files ({now['error']})", self._render_or_fail())]
         return [self._step(line.partition("=")[2]) for line in seen.lines if line.startswith("differs=")]
 
     def _step(self, path: str) -> Step:
