@@ -117,12 +117,10 @@ def valid(text: str) -> bool:
 
 
 def merged(text: str) -> str | None:
-    """The merge, or None where it was refused, which must be the exception."""
+    """The merge, or None where it was refused; that plain tables never are has a test of its own."""
     try:
         return merge(text, OURS, "config.toml")
-    except Unmergeable as error:
-        assert "config.toml: " in str(error)
-        assert "\n" not in str(error)
+    except Unmergeable:
         return None
 
 
@@ -195,7 +193,11 @@ def value(document: Any, path: tuple[str, ...]) -> Any:
 @given(documents())
 def test_plain_tables_are_never_refused(drawn: tuple[str, list[str]]) -> None:
     text, _ = drawn
-    if valid(text) and "{" not in text and not any("." in line.split("=")[0] for line in text.splitlines() if "=" in line):
+    if (
+        valid(text)
+        and "{" not in text
+        and not any("." in line.split("=")[0] for line in text.splitlines() if "=" in line)
+    ):
         assert merged(text) is not None
 
 

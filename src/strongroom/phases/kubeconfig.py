@@ -54,3 +54,18 @@ class KubeconfigPhase:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
         return [step]
+
+    def undo(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
+        """Remove the file only where it is to the byte what this cluster gives out."""
+        path = place(context)
+        text = admin_kubeconfig(session)
+        if text is None or not path.is_file():
+            return []
+        if path.read_text(encoding="utf-8", errors="replace") != text:
+            progress.say(f"{path}: is not this cluster's, or was changed since, and stays as it is")
+            return []
+        step = Step(f"kubeconfig {path}", f"remove {path}", "")
+        if hands:
+            progress.say(step.sentence)
+            path.unlink()
+        return [step]

@@ -9,6 +9,8 @@ from strongroom.model.bundle import Artifact
 from strongroom.plan.resource import Observed, Resource, Step, Upload, quote
 
 PREFIX = "/opt/strongroom"
+_IMPORTED = "strongroom.dev/imported=yes"
+"""Label of the images that we brought: those alone go when a cluster is taken down."""
 
 
 def install_prefix(artifact: Artifact) -> str:
@@ -84,7 +86,12 @@ class Component(Resource):
         if not seen.lines:
             return []
         return [
-            Step(self.key, f"remove {self.artifact.component} {self.artifact.version}", f"rm -rf {quote(self.prefix)}")
+            Step(
+                self.key,
+                f"remove {self.artifact.component} {self.artifact.version}",
+                f"rm -rf {quote(self.prefix)}\n"
+                f"rmdir --ignore-fail-on-non-empty {quote(self.prefix.rpartition('/')[0])}",
+            )
         ]
 
 
@@ -110,13 +117,15 @@ class Image(Resource):
         reference = quote(f"name=={self.artifact.image}")
         return (
             f"ctr -n k8s.io images ls {reference} | sed -n 2p | {{ read -r name type digest rest || true\n"
-            f'[ -z "$digest" ] || echo digest=$digest\ncase "$rest" in *pinned=pinned*) echo pinned=yes;; esac; }}'
+            f'[ -z "$digest" ] || echo digest=$digest\ncase "$rest" in *pinned=pinned*) echo pinned=yes;; esac\n'
+            f'case "$rest" in *{_IMPORTED}*) echo imported=yes;; esac; }}'
         )
 
     def steps(self, seen: Observed) -> list[Step]:
         now, artifact = seen.fields(), self.artifact
         reference = quote(str(artifact.image))
-        pin = f"ctr -n k8s.io images label {reference} io.cri-containerd.pinned=pinned >/dev/null"
+        label = f"ctr -n k8s.io images label {reference}"
+        pin = f"{label} io.cri-containerd.pinned=pinned >/dev/null"
         if now.get("digest") == artifact.image_digest and not seen.interrupted:
             if "pinned" in now:
                 return []
@@ -126,7 +135,9 @@ class Image(Resource):
         # Removing first: an unpacked layer that a power cut emptied would be taken for whole, by its name.
         script = (
             f"ctr -n k8s.io images rm --sync {reference} >/dev/null 2>&1 || true\n"
-            f"ctr -n k8s.io images import --local {upload.incoming} >/dev/null\n{pin}"
+            # From 2.0 on ctr asks containerd's transfer service unless told otherwise; 1.7 has no such option.
+            "ctr images import --help | grep -q -e --local && l=--local || l=\n"
+            f"ctr -n k8s.io images import $l {upload.incoming} >/dev/null\n{label} {_IMPORTED} >/dev/null\n{pin}"
         )
         return [
             Step(
@@ -138,3 +149,9 @@ class Image(Resource):
                 timeout=1800,
             )
         ]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        if "imported" not in seen.fields():  # absent, or somebody else's, which we have only pinned
+            return []
+        script = f"ctr -n k8s.io images rm --sync {quote(str(self.artifact.image))} >/dev/null"
+        return [Step(self.key, f"remove the image {self.artifact.image}", script)]

@@ -29,6 +29,8 @@ MARK = "strongroom"
 
 # What tomlkit raises, or its own mistakes do, where it meets a form that it cannot edit; tomllib's error is a ValueError.
 _CANNOT = (TOMLKitError, LookupError, TypeError, ValueError, AttributeError)
+_LONGEST = 50
+"""Lines of one value; longer ones are not looked at."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -146,7 +148,8 @@ def _is_local(old: str, new: str, keep_comment: bool) -> bool:
 def _comment(line: str) -> str:
     try:
         body = tomlkit.parse(line.strip()).body
-        return body[-1][1].trivia.comment if body else ""
+        last: Any = body[-1][1] if body else None
+        return str(last.trivia.comment) if last is not None else ""
     except _CANNOT:
         return ""
 
@@ -200,20 +203,22 @@ def _append_table(text: str, path: Path, value: Any) -> str:
 
 def _put_line(text: str, path: Path, value: Any) -> str:
     lines = text.splitlines(keepends=True)
-    header, row = _find(lines, path)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    header, row, end = _find(lines, path)
     if row is None:
         lines.insert(header + 1, f"{_line(path, value)}\n")
     else:
-        lines[row] = _put_by_tomlkit(lines[row], path[-1:], value)
+        lines[row:end] = [_put_by_tomlkit("".join(lines[row:end]), path[-1:], value)]
     return "".join(lines)
 
 
 def _drop_line(text: str, path: Path) -> str:
     lines = text.splitlines(keepends=True)
-    _, row = _find(lines, path)
+    _, row, end = _find(lines, path)
     if row is None:
         raise LookupError(path)
-    del lines[row]
+    del lines[row:end]
     return "".join(lines)
 
 
@@ -222,7 +227,7 @@ def _drop_headers(text: str, top: Path, bottom: Path) -> str:
     lines = text.splitlines(keepends=True)
     for depth in range(len(bottom), len(top) - 1, -1):
         with contextlib.suppress(LookupError):  # a table that is only implied has no header
-            header, _ = _find(lines, (*bottom[:depth], ""))
+            header, _, _ = _find(lines, (*bottom[:depth], ""))
             start = header - (header > 0 and not lines[header - 1].strip())
             del lines[start : header + 1]
     return "".join(lines)
@@ -234,19 +239,19 @@ def _drop_by_tomlkit(text: str, path: Path) -> str:
     return tomlkit.dumps(document)
 
 
-def _find(lines: Sequence[str], path: Path) -> tuple[int, int | None]:
-    """The line of a table's header (-1: the root's) and the line of a key in it, where each has a line of its own."""
+def _find(lines: Sequence[str], path: Path) -> tuple[int, int | None, int]:
+    """The line of a table's header (-1: the root's), and first line and end of a key in it that has lines of its own."""
     current: Path = ()
     header = -1 if len(path) == 1 else None
     for number, line in enumerate(lines):
         if line.lstrip().startswith("["):
             current = _header(line) or current
             header = number if current == path[:-1] else header
-        elif current == path[:-1] and _says(line, path[-1]):
-            return (header if header is not None else -1), number
+        elif current == path[:-1] and (end := _end(lines, number, path[-1])):
+            return (header if header is not None else -1), number, end
     if header is None:
         raise LookupError(path)
-    return header, None
+    return header, None, 0
 
 
 def _header(line: str) -> Path | None:
@@ -261,8 +266,9 @@ def _header(line: str) -> Path | None:
     return tuple(path) if table == {} else None
 
 
-def _says(line: str, key: str) -> bool:
-    try:
-        return list(tomllib.loads(line)) == [key]
-    except tomllib.TOMLDecodeError:
-        return False
+def _end(lines: Sequence[str], start: int, key: str) -> int:
+    """Where a key's value ends that begins on a line (an array may have many); 0: the line is not this key's."""
+    for end in range(start + 1, min(len(lines), start + _LONGEST) + 1):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return end if list(tomllib.loads("".join(lines[start:end]))) == [key] else 0
+    return 0
