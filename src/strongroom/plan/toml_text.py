@@ -182,7 +182,7 @@ def _put_by_tomlkit(text: str, path: Path, value: Any) -> str:
         table = table[part]
     if path[-1] in table:
         # A boolean comes out of a table as Python's own, which knows nothing of the comment behind it.
-        container = table.value if isinstance(table, AbstractTable) else table
+        container: Any = table.value if isinstance(table, AbstractTable) else table
         old, new = container.item(path[-1]).trivia, tomlkit.item(value)
         new.trivia.indent, new.trivia.comment_ws = old.indent, old.comment_ws
         new.trivia.comment, new.trivia.trail = old.comment, old.trail
