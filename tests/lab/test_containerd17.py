@@ -106,7 +106,7 @@ def test_a_configuration_that_is_no_toml_is_one_line_and_changes_nothing(
         assert f"{CONFIG}: (11, " in done.stderr
         done = strongroom("apply", "--phase", "runtime", "--skip-phase", "preflight", inventory)
         assert done.returncode == 1
-        assert f"cp1: {CONFIG}:11: not valid TOML" in done.stderr
+        assert f"cp1: {CONFIG}:10: not valid TOML" in done.stderr
     finally:
         on(lab, f"cp -p /tmp/config.toml {CONFIG}")
     assert on(lab, "ls -d /var/lib/strongroom /opt/strongroom 2>/dev/null || true") == ""

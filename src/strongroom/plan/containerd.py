@@ -96,9 +96,12 @@ def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: 
     if not uses_drop_in(version):
         return [*on, *handlers]
     imports = document.get("imports", [])
-    if isinstance(imports, list) and any(fnmatch(DROP_IN, join("/etc/containerd", str(item))) for item in imports):
-        return on
-    return [*on, Setting("has", ("imports",), IMPORT)]
+    # Ours counts as missing once it is there as well, or the next run would take it for one no longer wanted.
+    theirs = (
+        [join("/etc/containerd", str(item)) for item in imports if item != IMPORT] if isinstance(imports, list) else []
+    )
+    covered = any(fnmatch(DROP_IN, item) for item in theirs)
+    return on if covered else [*on, Setting("has", ("imports",), IMPORT)]
 
 
 def handler_settings(

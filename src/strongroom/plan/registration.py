@@ -32,8 +32,8 @@ class Record:
 
     absent: bool
     """There was no configuration before us."""
-    written: str
-    """SHA-256 of the text that we wrote last."""
+    written: tuple[str, ...]
+    """SHA-256 of the text that we wrote last, and of the one before, which is in place when the last write was cut off."""
     only_ours: bool
     """Nobody else had edited the file between our first edit and our last."""
     settings: tuple[Setting, ...]
@@ -46,7 +46,7 @@ class Record:
             Setting(kind, tuple(path), tuple(value) if isinstance(value, list) else value)
             for kind, path, value in fields.pop("settings")
         )
-        return cls(**fields, settings=settings)
+        return cls(fields["absent"], tuple(fields["written"]), fields["only_ours"], settings)
 
     def dump(self) -> bytes:
         """The record as JSON."""
@@ -88,6 +88,10 @@ def _text(encoded: str | None, where: str) -> str | None:
         return None if encoded is None else base64.b64decode(encoded).decode()
     except UnicodeDecodeError as error:
         raise StrongroomError(f"{where}: not valid TOML: it is not UTF-8 ({error.reason})") from error
+
+
+def _is_written(config: str | None, record: Record) -> bool:
+    return config is not None and _sum(config) in record.written
 
 
 def _sum(text: str) -> str:
@@ -147,33 +151,28 @@ class Registration(Resource):
 
     def _edit(self, now: _Seen, edited: str, owned: tuple[Setting, ...], version: tuple[int, int]) -> Step:
         before = now.record
-        untouched = now.config is None if before and before.absent else now.config == now.original
-        only_ours = (
-            before is None
-            or untouched
-            or (before.only_ours and now.config is not None and _sum(now.config) == before.written)
-        )
-        record = Record(before.absent if before else now.config is None, _sum(edited), only_ours, owned)
+        pristine = before is None or now.config == (None if before.absent else now.original)
+        only_ours = pristine or (before is not None and before.only_ours and _is_written(now.config, before))
+        last = [_sum(now.config)] if now.config is not None and only_ours and not pristine else []
+        record = Record(before.absent if before else now.config is None, (_sum(edited), *last), only_ours, owned)
         keep = (
             f"mkdir -p {KEPT}; chmod 0700 {STATE}/original\nrm -f {KEPT}/config.toml\n"
             f"if [ -f {CONFIG} ]; then cp -a {CONFIG} {KEPT}/.new; sync {KEPT}/.new; mv {KEPT}/.new {KEPT}/config.toml; fi\n"
         )
         # A handler that is in the file and not in what containerd makes of it: an import has replaced the table.
         names = [] if containerd.uses_drop_in(version) else [shim.handler for shim in self.shims]
-        check = "".join(
-            f'grep -qF {quote(name)} "$d" || {{ rm -f "$d" {_NEW}; fail {quote(_hidden(name))}; }}\n' for name in names
-        )
+        check = "".join(f'grep -qF {quote(name)} "$d/dump" || fail {quote(_hidden(name))}\n' for name in names)
         script = (
             f"{_unchanged(now.config)}{'' if before else keep}{decoded(record.dump(), f'put {KEPT}/record.json 0600 root:root')}\n"
-            f"{_staged(edited)}d=$(mktemp)\n"
-            f'containerd --config {_NEW} config dump > "$d" 2> "$d.err" || {{ e=$(tail -n 1 "$d.err");'
-            f' rm -f "$d" "$d.err" {_NEW}; fail "containerd refuses the merged {CONFIG}: $e"; }}\n'
-            f'{check}rm -f "$d" "$d.err"\nmv -f {_NEW} {CONFIG}; sync /etc/containerd'
+            # What it makes of its configuration can hold a registry's password.
+            f"d=$(umask 077; mktemp -d); trap 'rm -rf \"$d\" {_NEW}' EXIT\n{_staged(edited)}"
+            f'containerd --config {_NEW} config dump > "$d/dump" 2> "$d/said"'
+            f' || fail "containerd refuses the merged {CONFIG}: $(tail -n 1 "$d/said")"\n'
+            f"{check}mv -f {_NEW} {CONFIG}; sync /etc/containerd"
         )
-        changed = Record(
-            False, "", False, tuple(s for s in owned if not now.config or not s.holds(parse(now.config, CONFIG)))
-        )
-        what = ", ".join(dict.fromkeys(_short(setting) for setting in changed.settings)) or "keys no longer wanted"
+        document = parse(now.config or "", CONFIG)
+        changed = dict.fromkeys(_short(setting) for setting in owned if not setting.holds(document))
+        what = ", ".join(changed) or "keys no longer wanted"
         return Step(self.key, f"merge into {CONFIG}: {what}", script)
 
     def undo(self, seen: Observed) -> list[Step]:
@@ -192,7 +191,7 @@ class Registration(Resource):
     def _restore(self, now: _Seen, record: Record) -> str:
         if now.config is None or (not record.absent and now.config == now.original):
             return ""  # removed since, or our edit was cut off before it was made
-        if record.only_ours and _sum(now.config) == record.written:
+        if record.only_ours and _is_written(now.config, record):
             if record.absent:
                 return f"{_unchanged(now.config)}rm -f {CONFIG}\n"
             return f"{_unchanged(now.config)}cp -a {KEPT}/config.toml {_NEW}; sync {_NEW}; mv -f {_NEW} {CONFIG}\n"
