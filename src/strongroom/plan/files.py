@@ -44,6 +44,11 @@ class File(Resource):
             f"if [ -L {path} ]; then echo type=link; elif [ -f {path} ]; then "
             f"stat -c 'mode=%04a' {path}; stat -c 'owner=%U:%G' {path}; echo sha256=$(sha256sum < {path} | cut -c1-64); "
             f"elif [ -e {path} ]; then echo type=other; fi; [ ! -e {quote(_leftover(self.path))} ] || echo leftover=yes"
+            + (
+                f"\nls {quote(self._kept)} {quote(self._kept + '.absent')} | sed 's/.*/kept=yes/;q'"
+                if self.keep
+                else ""
+            )
         )
 
     def steps(self, seen: Observed) -> list[Step]:
@@ -85,6 +90,8 @@ class File(Resource):
         remove = f"rm -f {path} {quote(_leftover(self.path))}"
         if not self.keep:
             return [Step(self.key, f"remove {self.path}", remove + reload)]
+        if "kept" not in seen.fields():  # what is there is theirs: never written by us, or given back already
+            return []
         kept, new = quote(self._kept), quote(_leftover(self.path))
         script = (
             f"if [ -e {kept} ]; then cp -a {kept} {new}; sync {new}; mv -fT {new} {path}; else {remove}; fi\n"
