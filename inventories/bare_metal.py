@@ -42,7 +42,7 @@ cluster = {
         "cni": "ptp",  # plain routes between hosts of one layer-2 network
     },
     "runtime": {
-        "containerd": "bundle",
+        "containerd": "bundle",  # or "distribution": what the host has, 1.7 or newer; see docs/runtime.md
         "shims": ["qemu-coco-dev"],  # Kata shims, by name
     },
     # Preflight checks to waive, with the reason that every report then shows.

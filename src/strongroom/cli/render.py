@@ -10,7 +10,9 @@ from strongroom.cli.common import BundleFolder, InventoryFile, read
 from strongroom.errors import ConfigError
 from strongroom.phases.base import HostPhase
 from strongroom.phases.modes import phases
+from strongroom.plan.containerd import CONFIG
 from strongroom.plan.files import Block, File
+from strongroom.plan.registration import Registration
 
 
 def render(
@@ -29,5 +31,7 @@ def render(
         for resource in phase.resources(context, ours.host(host)):
             if isinstance(resource, File):
                 print(f"### {resource.path} ({resource.mode} {resource.owner})\n{resource.content.decode()}")
+            elif isinstance(resource, Registration):
+                print(f"### merged into {CONFIG}, or a drop-in from containerd 2.0 on\n{resource.preview()}")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")

@@ -121,6 +121,12 @@ class Registration(Resource):
             f"( {File(DROP_IN, b'').read()} ) | sed 's/^/drop-in./'"
         )
 
+    def preview(self) -> str:
+        """What is merged, as it would stand in a configuration of version 2; the real one is the host's to name."""
+        document = parse(containerd.empty_config(containerd.OLDEST), CONFIG)
+        handlers = containerd.handler_settings(containerd.OLDEST, document, self.sandbox_image, self.shims)
+        return merge("", handlers, CONFIG)
+
     def steps(self, seen: Observed) -> list[Step]:
         now = _Seen.of(seen)
         version = containerd.parse_version(seen.fields().get("version"))
