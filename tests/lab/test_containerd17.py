@@ -151,7 +151,6 @@ def test_the_runtime_stays_while_a_pod_is_on_it(lab: state.Lab, inventory: str) 
     done = strongroom("destroy", "--yes", "--phase", "runtime", inventory)
     assert done.returncode == 4, done.stderr
     assert "cp1: 1 pod runs on /opt/strongroom/kata" in done.stderr
-    on(lab, f"{CRICTL} pods -q | xargs {CRICTL} rmp -f; rm -r /tmp/pods")
     assert apply(inventory)["changes"] == []
 
 
@@ -166,11 +165,15 @@ def test_what_the_owner_adds_by_hand_survives(lab: state.Lab, inventory: str) ->
     text = on(lab, f"cat {CONFIG}")
     assert '# by hand\n[debug]\n  level = "info" # mine\n' in text
     assert 'bin_dir = "/opt/cni/bin"' in text
+    ready = on(lab, f"{CRICTL} pods -q --state ready 2>/dev/null").split()
+    assert len(ready) == 1, "the pod outlived both restarts"
 
 
-def test_destroy_with_hand_edits_takes_out_ours_alone(lab: state.Lab, inventory: str) -> None:
-    done = strongroom("destroy", "--yes", "--phase", "runtime", inventory)
+def test_destroy_by_force_ends_pods_and_takes_out_ours_alone(lab: state.Lab, inventory: str) -> None:
+    done = strongroom("destroy", "--yes", "--force", "--phase", "runtime", inventory)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "cp1: end the pods on /opt/strongroom/kata" in done.stderr
+    assert on(lab, "ctr -n k8s.io containers ls -q; ctr -n k8s.io tasks ls -q; pgrep -l containerd-shim || true") == ""
     text = on(lab, f"cat {CONFIG}")
     assert '# by hand\n[debug]\n  level = "info" # mine\n' in text
     assert 'bin_dir = "/usr/lib/cni"' in text
