@@ -44,7 +44,7 @@ cluster = {
         "cni": "ptp",
     },
     "runtime": {
-        "containerd": "bundle",
+        "containerd": "bundle",  # or "distribution": what the host has, 1.7 or newer; see docs/runtime.md
         "shims": ["qemu-coco-dev"],  # Kata shims, by name
     },
     # Preflight checks to waive, with the reason that every report then shows.

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.lab import inventory, keys, making, ports, state, switch, vm
+from strongroom.lab import inventory, keys, making, ports, rootfs, state, switch, vm
 from strongroom.lab.state import Lab
 
 
@@ -140,6 +140,32 @@ def test_a_lab_is_not_taken_for_one_of_another_shape(monkeypatch: pytest.MonkeyP
         "lab one: hosts: cp1 asked for; it has cp1,w1",
         "lab one: memory: 1024 asked for; it has 2048",
     ]
+    with pytest.raises(ConfigError, match="lab one: packages: containerd asked for; it has none"):
+        vm.up("one", packages=["containerd"])
+
+
+# the root file system's packages
+
+
+def test_further_packages_make_another_root_file_system_and_none_keeps_the_usual() -> None:
+    usual = rootfs.Recipe()
+    assert rootfs.with_packages(()).digest == usual.digest
+    assert rootfs.with_packages(["systemd"]).digest == usual.digest, "it has that already"
+    more = rootfs.with_packages(making.parse_packages("jq, containerd"))
+    assert more.packages == (*rootfs.PACKAGES, "containerd", "jq")
+    assert more.digest != usual.digest
+    assert rootfs.with_packages(["containerd", "jq", "jq"]).digest == more.digest
+
+
+@pytest.mark.parametrize("name", ["", "a", "A", "--hook=x", "a b", "a=1", "../a", "a\n"])
+def test_what_is_no_package_is_refused_before_anything_is_built(name: str) -> None:
+    with pytest.raises(ConfigError, match="packages: found"):
+        vm.up("one", packages=[name])
+
+
+def test_a_lab_remembers_its_packages() -> None:
+    lab = making.make("one", ("cp1",), 2048, 2, 20, "tcg", "digest/build", ["containerd"])
+    assert state.load("one").packages == lab.packages == ("containerd",)
 
 
 # ports

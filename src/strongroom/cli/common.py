@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from strongroom.engine import inventory as inventories
 from strongroom.engine.runner import Change, Run
-from strongroom.engine.session import connect
+from strongroom.engine.session import Session, connect
 from strongroom.model.cluster import Inventory
 from strongroom.phases.base import Context
 from strongroom.phases.context import make_context
@@ -48,6 +48,11 @@ def read(inventory: Path, bundle: Path | None) -> tuple[Any, Inventory, Context]
     return pyinfra_inventory, ours, context
 
 
+def session_of(pyinfra_inventory: Any, ours: Inventory, *, hands: bool) -> AbstractContextManager[Session]:
+    """Connections to all hosts; a run with hands holds the operator lock."""
+    return connect(pyinfra_inventory, ours, lock=hands)
+
+
 @contextmanager
 def running(
     inventory: Path, bundle: Path | None, *, hands: bool, before: Callable[[Context], None] = lambda _: None
@@ -55,7 +60,7 @@ def running(
     """A run over a connected inventory; ``before`` may still refuse it, before anything connects."""
     pyinfra_inventory, ours, context = read(inventory, bundle)
     before(context)
-    with connect(pyinfra_inventory, ours, lock=hands) as session:
+    with session_of(pyinfra_inventory, ours, hands=hands) as session:
         yield Run(context, session, progress, hands)
 
 

@@ -59,13 +59,20 @@ def up(
     disk: Annotated[
         int | None, typer.Option("--disk", metavar="GIB", help=f"GiB of each host's disk; {making.DISK} unless told.")
     ] = None,
+    packages: Annotated[
+        str | None,
+        typer.Option(
+            "--packages", metavar="NAMES", help="Debian packages that its hosts have besides (containerd,jq)."
+        ),
+    ] = None,
     accel: Annotated[
         Accel, typer.Option("--accel", help="auto takes KVM where a trial boot in it works, else TCG.")
     ] = Accel.AUTO,
 ) -> None:
     """Start a lab and wait until its hosts take logins; what runs already is left alone."""
     names = None if hosts is None else making.parse_hosts(hosts)
-    lab = vm.up(name, names, memory=memory, cpus=cpus, disk=disk, accelerator=accel.value)
+    extra = None if packages is None else making.parse_packages(packages)
+    lab = vm.up(name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, accelerator=accel.value)
     print_status(lab)
 
 

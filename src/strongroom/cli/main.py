@@ -12,7 +12,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from strongroom import __version__  # noqa: E402
-from strongroom.cli import apply, bundle, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
+from strongroom.cli import apply, bundle, destroy, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
 from strongroom.errors import Exit, StrongroomError  # noqa: E402
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("init")(init.init)
 app.command("preflight")(preflight.preflight)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
+app.command("destroy")(destroy.destroy)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("render")(render.render)

@@ -11,7 +11,9 @@ from strongroom.errors import ConfigError
 from strongroom.phases.base import Context, HostPhase
 from strongroom.phases.modes import phases
 from strongroom.phases.pod_network import pod_network
+from strongroom.plan.containerd import CONFIG
 from strongroom.plan.files import Block, File
+from strongroom.plan.registration import Registration
 
 
 def render(
@@ -37,6 +39,8 @@ def render(
         for resource in phase.resources(context, ours.host(host)):
             if isinstance(resource, File):
                 print(f"### {resource.path} ({resource.mode} {resource.owner})\n{resource.content.decode()}")
+            elif isinstance(resource, Registration):
+                print(f"### merged into {CONFIG}, or a drop-in from containerd 2.0 on\n{resource.preview()}")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -10,7 +11,7 @@ from strongroom.engine.remote import Remote
 from strongroom.engine.session import Session
 from strongroom.errors import StrongroomError
 from strongroom.model.cluster import Host
-from strongroom.phases.base import Context, ControllerPhase, HostPhase, Phase
+from strongroom.phases.base import Context, ControllerPhase, HostPhase, Phase, Undoable
 from strongroom.plan.resource import Resource, Step
 from strongroom.report.progress import Progress
 
@@ -44,23 +45,38 @@ class Run:
                         phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands)
                     )
                 else:
-                    self._host_phase(phase)
+                    self._host_phase(phase, pending)
                 if len(self.changes) == before:
                     self.progress.say("nothing to do")
         return self.changes
 
-    def _host_phase(self, phase: HostPhase) -> None:
-        for wave in phase.waves(self.context.inventory):
-            done = self.session.each(wave, lambda host, remote: self._converge(phase, host, remote))
+    def undo(self, phases: Sequence[Phase]) -> list[Change]:
+        """Undo phases in the given order, and return every change made (or, without hands, pending)."""
+        for phase in phases:
+            with self.progress.step(f"Undo: {phase.title}"):
+                before = len(self.changes)
+                if isinstance(phase, Undoable):
+                    undone = phase.undo(self.context, self.session, self.progress, self.hands)
+                    self._record(phase.name, "cluster", undone)
+                elif isinstance(phase, HostPhase):
+                    self._host_phase(phase, leftover)
+                if len(self.changes) == before:
+                    self.progress.say("nothing to do")
+        return self.changes
+
+    def _host_phase(self, phase: HostPhase, plan: Plan) -> None:
+        waves = phase.waves(self.context.inventory)
+        for wave in reversed(waves) if plan is leftover else waves:
+            done = self.session.each(wave, lambda host, remote: self._converge(phase, host, remote, plan))
             for host, steps in zip(wave, done, strict=True):
                 self._record(phase.name, host.name, steps)
 
     def _record(self, phase: str, host: str, steps: Sequence[Step]) -> None:
         self.changes += [Change(phase, host, step) for step in steps]
 
-    def _converge(self, phase: HostPhase, host: Host, remote: Remote) -> list[Step]:
+    def _converge(self, phase: HostPhase, host: Host, remote: Remote, plan: Plan) -> list[Step]:
         resources = phase.resources(self.context, host)
-        steps = pending(resources, remote)
+        steps = plan(resources, remote)
         if self.hands:
             # A change can bring forth another (a new configuration a restart), seen only when read again; what is
             # still pending after that would be pending for ever.
@@ -68,7 +84,7 @@ class Run:
             todo = steps
             while todo:
                 self._perform(todo, remote)
-                todo = pending(resources, remote)
+                todo = plan(resources, remote)
                 rounds += 1
                 if rounds == _ROUNDS and todo:
                     raise StrongroomError(
@@ -94,9 +110,27 @@ class Run:
 
 
 _ROUNDS = 3
+Plan = Callable[[Sequence[Resource], Remote], list[Step]]
 
 
 def pending(resources: Sequence[Resource], remote: Remote) -> list[Step]:
     """What is to do on a host: one execution, then pure planning."""
     seen = remote.observe(resources)
-    return [step for resource in resources for step in resource.steps(seen[resource.key])]
+    with naming(remote.name):
+        return [step for resource in resources for step in resource.steps(seen[resource.key])]
+
+
+def leftover(resources: Sequence[Resource], remote: Remote) -> list[Step]:
+    """What is to undo on a host, the last resource first."""
+    seen = remote.observe(resources)
+    with naming(remote.name):
+        return [step for resource in reversed(resources) for step in resource.undo(seen[resource.key])]
+
+
+@contextmanager
+def naming(host: str) -> Iterator[None]:
+    """Puts the host in front of what a plan refuses: a resource doesn't know where it is."""
+    try:
+        yield
+    except StrongroomError as error:
+        raise StrongroomError(f"{host}: {error}", hint=error.hint) from error

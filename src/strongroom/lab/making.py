@@ -45,6 +45,11 @@ def parse_hosts(text: str) -> Sequence[str] | int:
     return int(text) if text.isdecimal() else [part.strip() for part in text.split(",")]
 
 
+def parse_packages(text: str) -> tuple[str, ...]:
+    """The value of ``--packages``: names with commas between; empty is none beyond those that every lab has."""
+    return tuple(sorted({part.strip() for part in text.split(",")})) if text.strip() else ()
+
+
 def check_sizes(memory: int, cpus: int, disk: int) -> None:
     """Check MiB of memory, virtual CPUs and GiB of disk.
 
@@ -66,7 +71,14 @@ def check_sizes(memory: int, cpus: int, disk: int) -> None:
 
 
 def make(
-    name: str, names: Sequence[str], memory: int, cpus: int, disk: int, accelerator: Accelerator, root: str
+    name: str,
+    names: Sequence[str],
+    memory: int,
+    cpus: int,
+    disk: int,
+    accelerator: Accelerator,
+    root: str,
+    packages: Sequence[str] = (),
 ) -> Lab:
     """Make a lab's folder with keys, promised ports and ``lab.json``, which comes last.
 
@@ -74,6 +86,7 @@ def make(
         memory: MiB of each host.
         disk: GiB of each host.
         root: identity of the root file system.
+        packages: what it has beyond the packages of every lab.
     """
     folder = state.folder_of(name)
     if folder.exists():  # without lab.json: never finished, or half removed
@@ -114,6 +127,7 @@ def make(
             disk=disk,
             accelerator=accelerator,
             rootfs=root,
+            packages=tuple(packages),
         )
         state.save(lab)
     return lab

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strongroom import paths
-from strongroom.errors import StrongroomError
+from strongroom.errors import ConfigError, StrongroomError
 from strongroom.lab import apt, tools
 from strongroom.lab.locks import exclusive
 from strongroom.report.progress import progress
@@ -45,6 +46,9 @@ PACKAGES = (
     "util-linux",
     "zstd",
 )
+
+# Debian Policy 5.6.7: what a package may be called. A name goes into a comma-separated argument.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 # Runs outside the new root, which is "$1". networkd isn't enabled by default; the root file system grows to the disk
 # of its host at boot. Unattended apt runs would only fail, since lab hosts are offline, and would disturb the tests.
@@ -95,6 +99,20 @@ class Recipe:
     def digest(self) -> str:
         """SHA-256 (hex) of the recipe."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def with_packages(extra: Iterable[str]) -> Recipe:
+    """The recipe with further Debian packages; with none it is the default one, to the digest.
+
+    Raises:
+        ConfigError: a name that no Debian package can have.
+    """
+    wanted = sorted(set(extra) - set(PACKAGES))
+    if wrong := [name for name in wanted if not _PACKAGE.fullmatch(name)]:
+        raise ConfigError(
+            f"packages: found {wrong[0]!r}, allowed are names of Debian packages with commas between (containerd,jq)"
+        )
+    return Recipe(packages=(*PACKAGES, *wanted))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def up(
     memory: int | None = None,
     cpus: int | None = None,
     disk: int | None = None,
+    packages: Sequence[str] | None = None,
     accelerator: accel.Wanted = "auto",
 ) -> Lab:
     """Bring a lab up and wait until root can log in to every host; what runs already is left alone.
@@ -34,6 +35,7 @@ def up(
         memory: MiB of each host.
         cpus: virtual CPUs of each host.
         disk: GiB of each host.
+        packages: Debian packages beyond those that every lab has; None is what the lab has, or none.
         accelerator: ``auto`` takes KVM where a trial boot in it works.
 
     Raises:
@@ -44,11 +46,13 @@ def up(
     state.folder_of(name)
     names = making.host_names(hosts)
     making.check_sizes(memory or making.MEMORY, cpus or making.CPUS, disk or making.DISK)
+    extra = None if packages is None else tuple(sorted(set(packages)))
+    recipe = rootfs.with_packages(extra or ())
     tools.check([tools.TO_RUN])
     with _lock(name):
         if state.exists(name):
             lab = state.load(name)
-            _check_same(lab, names if hosts is not None else None, memory, cpus, disk)
+            _check_same(lab, names if hosts is not None else None, memory, cpus, disk, extra)
             root = _root(lab)
             if accelerator not in ("auto", lab.accelerator) and _any_on(lab):
                 raise ConfigError(
@@ -56,10 +60,10 @@ def up(
                     hint=f"strongroom lab down --name {name} ends it",
                 )
         else:
-            root = rootfs.ensure()
+            root = rootfs.ensure(recipe)
             chosen = accel.choose(accelerator, root)
             sizes = (memory or making.MEMORY, cpus or making.CPUS, disk or making.DISK)
-            lab = making.make(name, names, *sizes, chosen, root.identity)
+            lab = making.make(name, names, *sizes, chosen, root.identity, extra or ())
         if not _any_on(lab):
             lab = _with(lab, accelerator=accel.choose(accelerator, root))
         with progress.step(f"lab {name}: start {len(lab.hosts)} host(s) with {lab.accelerator}"):
@@ -106,7 +110,8 @@ def reset(name: str | None = None, hosts: Sequence[str] = ()) -> Lab:
     with _lock(name):
         lab = state.load(name)
         chosen = [lab.host(host) for host in hosts] or list(lab.hosts)
-        root = rootfs.ensure() if len(chosen) == len(lab.hosts) else _root(lab)
+        fresh = len(chosen) == len(lab.hosts)
+        root = rootfs.ensure(rootfs.with_packages(lab.packages)) if fresh else _root(lab)
         with progress.step(f"lab {name}: fresh disks for {', '.join(host.name for host in chosen)}"):
             for host in chosen:
                 qemu.kill(lab, host)
@@ -186,7 +191,14 @@ def _lock(name: str) -> AbstractContextManager[int]:
     return exclusive(f"lab-{name}-{place}", f"another command on the lab {name}")
 
 
-def _check_same(lab: Lab, names: Sequence[str] | None, memory: int | None, cpus: int | None, disk: int | None) -> None:
+def _check_same(
+    lab: Lab,
+    names: Sequence[str] | None,
+    memory: int | None,
+    cpus: int | None,
+    disk: int | None,
+    packages: Sequence[str] | None,
+) -> None:
     """Refuse to take a lab for another: what it is made of can't change while it lives."""
     first = lab.hosts[0]
     has: dict[str, tuple[object, object]] = {
@@ -194,6 +206,10 @@ def _check_same(lab: Lab, names: Sequence[str] | None, memory: int | None, cpus:
         "memory": (memory, first.memory),
         "cpus": (cpus, first.cpus),
         "disk": (disk, lab.disk),
+        "packages": (
+            None if packages is None else ",".join(packages) or "none",
+            ",".join(lab.packages) or "none",
+        ),
     }
     wrong = [
         f"lab {lab.name}: {key}: {asked} asked for; it has {found}"

@@ -53,7 +53,9 @@ class Kubernetes(Frozen):
 class Runtime(Frozen):
     """The container runtime of every worker."""
 
-    containerd: Literal["bundle"] = Field("bundle", description="where containerd comes from: 2.x of the bundle")
+    containerd: Literal["bundle", "distribution"] = Field(
+        "bundle", description="where containerd comes from: 2.x of the bundle, or what the host's distribution has"
+    )
     shims: tuple[str, ...] = Field(("qemu-coco-dev",), min_length=1, description="Kata shims to register, by name")
 
 

@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
+from strongroom.errors import StrongroomError
 from strongroom.facts.observation import ScriptOutput
 from strongroom.fetch.packing import ASK, packed
 from strongroom.phases.base import Context, HostPhase
@@ -29,9 +30,9 @@ def converge(phase: HostPhase, context: Context) -> Generator[Any, None, None]:
         lines = list(host.get_fact(ScriptOutput, _stdin=observe(resources)))
         try:
             seen = parse_observation(resources, lines)
-        except ValueError as error:
+            steps = [step for resource in resources for step in resource.steps(seen[resource.key])]
+        except (ValueError, StrongroomError) as error:
             raise OperationError(f"{phase.name}: {error}") from error
-        steps = [step for resource in resources for step in resource.steps(seen[resource.key])]
         if not steps:
             host.noop(f"{phase.name}: nothing to do")
             return

@@ -57,6 +57,18 @@ class ControllerPhase(Protocol):
         ...
 
 
+@runtime_checkable
+class Undoable(Protocol):
+    """A phase that works from the controller and has something to take back there."""
+
+    name: str
+    title: str
+
+    def undo(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
+        """Take it back (with ``hands``) or only say what there is to take back; returns the steps."""
+        ...
+
+
 Phase = HostPhase | ControllerPhase
 
 

@@ -53,6 +53,21 @@ class KubeconfigPhase:
             _write_new(path, text)
         return [step]
 
+    def undo(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
+        """Remove the file only where it is to the byte what this cluster gives out."""
+        path = place(context)
+        text = admin_kubeconfig(session)
+        if text is None or not path.is_file():
+            return []
+        if path.read_text(encoding="utf-8", errors="replace") != text:
+            progress.say(f"{path}: is not this cluster's, or was changed since, and stays as it is")
+            return []
+        step = Step(f"kubeconfig {path}", f"remove {path}", "")
+        if hands:
+            progress.say(step.sentence)
+            path.unlink()
+        return [step]
+
 
 def _write_new(path: Path, text: str) -> None:
     """Write a file that must not be there: whole or not at all, and for its owner alone from the first byte on."""

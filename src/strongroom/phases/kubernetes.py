@@ -10,16 +10,29 @@ import yaml
 
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context, template
+from strongroom.phases.containerd import component, links
 from strongroom.phases.pod_network import pod_network
-from strongroom.phases.runtime import component, links
 from strongroom.plan.artifacts import Image
 from strongroom.plan.files import File
-from strongroom.plan.kubeadm import CONFIG, ControlPlane, NodeFiles, Worker
+from strongroom.plan.kubeadm import CONFIG, LOG, ControlPlane, NodeFiles, Worker
 from strongroom.plan.resource import Resource
 from strongroom.plan.system import Route, Unit
+from strongroom.plan.traces import Traces
 
 CONTROL_PLANE_IMAGES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE_IMAGES = ("kube-proxy",)
+# What kubeadm, the kubelet, etcd and the CNI plugins make for themselves, and what we put files into.
+DATA = (
+    "/etc/kubernetes",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/pods",
+    "/var/log/containers",
+    "/usr/libexec/kubernetes",
+    LOG,
+)
+FOLDERS = ("/etc/cni", "/etc/cni/net.d", "/etc/strongroom")
 _SOCKET = "unix:///run/containerd/containerd.sock"
 
 
@@ -163,7 +176,7 @@ class KubernetesPhase:
             artifact.component == "coredns" for artifact in manifest.artifacts
         )
         names = [*(CONTROL_PLANE_IMAGES if plane else ()), *NODE_IMAGES, *(["coredns"] if dns and plane else [])]
-        wanted: list[Resource] = []
+        wanted: list[Resource] = [Traces(self.name, data=DATA, folders=FOLDERS)]
         for name in ("kubelet", "kubeadm", *(["kubectl"] if plane else [])):
             program = component(context, name)
             wanted += [program, *links(program.artifact)]

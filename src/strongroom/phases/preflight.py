@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from strongroom.checks import common, platform
+from strongroom.checks import common, containerd, platform
 from strongroom.checks.verdict import CheckResult, waive
 from strongroom.errors import PreflightRefused
 from strongroom.model.cluster import Host
@@ -69,6 +69,8 @@ class PreflightPhase:
         )
         for host, report in zip(hosts, read, strict=True):
             checks = [platform.judge(report, host.platform), *common.judge(report, needs(context, host, report))]
+            if context.inventory.cluster.runtime.containerd == "distribution":
+                checks.append(containerd.judge(report))
             self.reports[host.name] = report
             self.results[host.name] = waive(checks, context.inventory.cluster.waive)
         table.show(self.console or progress.console, self.reports, self.results)

@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strongroom.errors import ConfigError
-from strongroom.model.bundle import Artifact
 from strongroom.model.cluster import Host, Inventory
-from strongroom.phases.base import Context, template
-from strongroom.plan.artifacts import Component, Image, install_prefix
-from strongroom.plan.files import File, Link
+from strongroom.phases.base import Context
+from strongroom.phases.containerd import component, links, source
+from strongroom.plan.artifacts import Image
+from strongroom.plan.files import Link
+from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
-from strongroom.plan.system import Unit
-
-_READY = "ctr --connect-timeout 5s version"
-
-
-def links(artifact: Artifact, folder: str = "/usr/local/bin") -> list[Resource]:
-    """One link for each program of a component, from a folder on the PATH into its versioned prefix."""
-    prefix = install_prefix(artifact)
-    return [
-        Link(f"{folder}/{entry.path.rpartition('/')[2]}", f"{prefix}/{entry.path}")
-        for entry in artifact.files
-        if entry.path.startswith("bin/")
-    ]
-
-
-def component(context: Context, name: str) -> Component:
-    """A component of the bundle as a resource."""
-    artifact = context.bundle.manifest.of(name)
-    return Component(artifact, context.bundle.path(artifact))
+from strongroom.plan.traces import Traces
 
 
 def refuse_stand_ins(context: Context, host: Host) -> None:
@@ -60,36 +43,30 @@ class RuntimePhase:
     name = "runtime"
     title = "Install the runtime"
 
+    def __init__(self, force: bool = False) -> None:
+        self.force = force
+
     def waves(self, inventory: Inventory) -> Sequence[Sequence[Host]]:
         return [inventory.hosts]
 
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         refuse_stand_ins(context, host)
-        runc = component(context, "runc")
-        wanted: list[Resource] = [runc, *links(runc.artifact)]
+        carries_pods = host in context.inventory.runtime_hosts
+        chosen = source(context, context.shims if carries_pods else ())
+        folders = (*chosen.folders, "/opt/cni", "/opt/cni/bin")
+        wanted: list[Resource] = [Traces(self.name, data=chosen.data, folders=folders), *chosen.programs]
         if context.inventory.cluster.kubernetes.cni == "ptp":
             # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see
             # what they point to (install-plugin.sh of cilium 1.19).
             cni = component(context, "cni-plugins")
             wanted += [cni, *links(cni.artifact, "/opt/cni/bin")]
-        containerd = component(context, "containerd")
-        wanted += [containerd, *links(containerd.artifact)]
-        carries_pods = host in context.inventory.runtime_hosts
         if carries_pods:
             kata = component(context, "kata")
             # Kata's configuration names everything below /opt/kata, so the switch between versions is this one link.
             wanted += [kata, Link("/opt/kata", kata.prefix)]
-        wanted += self._containerd(context, carries_pods)
         pause = context.bundle.manifest.of("pause")
-        return [*wanted, Image(pause, context.bundle.path(pause))]
+        return [*wanted, *chosen.service, Image(pause, context.bundle.path(pause)), self.no_pods(context)]
 
-    def _containerd(self, context: Context, carries_pods: bool) -> list[Resource]:
-        values = {
-            "sandbox_image": context.bundle.manifest.of("pause").image,
-            "shims": context.shims if carries_pods else (),
-        }
-        drop_in = File("/etc/containerd/conf.d/10-strongroom.toml", template("containerd/drop-in-2.toml.j2", **values))
-        unit = File("/etc/systemd/system/containerd.service", template("containerd/containerd.service"))
-        main = File("/etc/containerd/config.toml", template("containerd/config-2.toml"))
-        restart_on = (main.path, drop_in.path, unit.path, "/usr/local/bin/containerd")
-        return [main, drop_in, unit, Unit("containerd.service", restart_on=restart_on, ready=_READY)]
+    def no_pods(self, context: Context) -> NoPods:
+        """That nothing runs on what this phase would take away; comes last, so that undoing begins with it."""
+        return NoPods(source(context, ()).shims, self.force)

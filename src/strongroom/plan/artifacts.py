@@ -10,6 +10,8 @@ from strongroom.plan.resource import Observed, Resource, Step, Upload, quote
 
 PREFIX = "/opt/strongroom"
 _IMAGES_OF_CONTAINERD = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
+_IMPORTED = "strongroom.dev/imported=yes"
+"""Label of the images that we brought: those alone go when a cluster is taken down."""
 
 
 def install_prefix(artifact: Artifact) -> str:
@@ -85,7 +87,12 @@ class Component(Resource):
         if not seen.lines:
             return []
         return [
-            Step(self.key, f"remove {self.artifact.component} {self.artifact.version}", f"rm -rf {quote(self.prefix)}")
+            Step(
+                self.key,
+                f"remove {self.artifact.component} {self.artifact.version}",
+                f"rm -rf {quote(self.prefix)}\n"
+                f"rmdir --ignore-fail-on-non-empty {quote(self.prefix.rpartition('/')[0])}",
+            )
         ]
 
 
@@ -113,7 +120,8 @@ class Image(Resource):
             f"if ! seen=$(images); then [ ! -e {_IMAGES_OF_CONTAINERD} ] || echo away=yes; exit 0; fi\n"
             "printf '%s\\n' \"$seen\" | while read -r name type digest rest; do\n"
             f'    [ "$name" = {quote(str(self.artifact.image))} ] || continue\n    echo digest=$digest\n'
-            '    case "$rest" in *pinned=pinned*) echo pinned=yes;; esac\ndone'
+            '    case "$rest" in *pinned=pinned*) echo pinned=yes;; esac\n'
+            f'    case "$rest" in *{_IMPORTED}*) echo imported=yes;; esac\ndone'
         )
 
     def steps(self, seen: Observed) -> list[Step]:
@@ -121,7 +129,8 @@ class Image(Resource):
         if "away" in now:
             return []
         reference = quote(str(artifact.image))
-        pin = f"ctr -n k8s.io images label {reference} io.cri-containerd.pinned=pinned >/dev/null"
+        label = f"ctr -n k8s.io images label {reference}"
+        pin = f"{label} io.cri-containerd.pinned=pinned >/dev/null"
         if now.get("digest") == artifact.image_digest and not seen.interrupted:
             if "pinned" in now:
                 return []
@@ -131,7 +140,9 @@ class Image(Resource):
         # Removing first: an unpacked layer that a power cut emptied would be taken for whole, by its name.
         script = (
             f"ctr -n k8s.io images rm --sync {reference} >/dev/null 2>&1 || true\n"
-            f"ctr -n k8s.io images import --local {upload.incoming} >/dev/null\n{pin}"
+            # From 2.0 on ctr asks containerd's transfer service unless told otherwise; 1.7 has no such option.
+            "ctr images import --help | grep -q -e --local && l=--local || l=\n"
+            f"ctr -n k8s.io images import $l {upload.incoming} >/dev/null\n{label} {_IMPORTED} >/dev/null\n{pin}"
         )
         return [
             Step(
@@ -143,3 +154,9 @@ class Image(Resource):
                 timeout=1800,
             )
         ]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        if "imported" not in seen.fields():  # absent, or somebody else's, which we have only pinned
+            return []
+        script = f"ctr -n k8s.io images rm --sync {quote(str(self.artifact.image))} >/dev/null"
+        return [Step(self.key, f"remove the image {self.artifact.image}", script)]

@@ -7,9 +7,10 @@ import hashlib
 from dataclasses import dataclass
 
 from strongroom.plan.resource import Observed, Resource, Step, quote
+from strongroom.plan.script import STATE
 
 
-def _decoded(content: bytes, into: str = "") -> str:
+def decoded(content: bytes, into: str = "") -> str:
     """A command that prints ``content``, optionally piped ``into`` another; base64 carries any byte through any shell."""
     pipe = f" | {into}" if into else ""
     return f"base64 -d <<'STRONGROOM_END'{pipe}\n{base64.encodebytes(content).decode()}STRONGROOM_END"
@@ -22,12 +23,16 @@ def _leftover(path: str) -> str:
 
 @dataclass(frozen=True)
 class File(Resource):
-    """A regular file with exactly this content (bytes), mode (octal, four digits) and owner (``user:group``)."""
+    """A regular file with exactly this content (bytes), mode (octal, four digits) and owner (``user:group``).
+
+    ``keep`` is for a place where somebody else's file may be: it is kept before the first write, and undoing brings it back.
+    """
 
     path: str
     content: bytes
     mode: str = "0644"
     owner: str = "root:root"
+    keep: bool = False
 
     @property
     def key(self) -> str:
@@ -39,6 +44,11 @@ class File(Resource):
             f"if [ -L {path} ]; then echo type=link; elif [ -f {path} ]; then "
             f"stat -c 'mode=%04a' {path}; stat -c 'owner=%U:%G' {path}; echo sha256=$(sha256sum < {path} | cut -c1-64); "
             f"elif [ -e {path} ]; then echo type=other; fi; [ ! -e {quote(_leftover(self.path))} ] || echo leftover=yes"
+            + (
+                f"\nls {quote(self._kept)} {quote(self._kept + '.absent')} | sed 's/.*/kept=yes/;q'"
+                if self.keep
+                else ""
+            )
         )
 
     def steps(self, seen: Observed) -> list[Step]:
@@ -64,7 +74,7 @@ class File(Resource):
             script = f"chmod {self.mode} {quote(self.path)}; chown {self.owner} {quote(self.path)}"
             return [Step(self.key, f"mend {self.path} ({why})", script)]
         clear = f"rm -rf {quote(self.path)}\n" if "type" in now else ""
-        script = f"{clear}{_decoded(self.content, f'put {quote(self.path)} {self.mode} {self.owner}')}"
+        script = f"{self._keep()}{clear}{decoded(self.content, f'put {quote(self.path)} {self.mode} {self.owner}')}"
         # A pipe ends with its last command's status: a base64 that failed shows in the sum alone.
         check = (
             f"printf '%s  %s\\n' {hashlib.sha256(self.content).hexdigest()} {quote(self.path)} | sha256sum -c --status"
@@ -74,7 +84,35 @@ class File(Resource):
     def undo(self, seen: Observed) -> list[Step]:
         if not seen.lines:
             return []
-        return [Step(self.key, f"remove {self.path}", f"rm -f {quote(self.path)} {quote(_leftover(self.path))}")]
+        path, reload = quote(self.path), ""
+        if self.path.startswith("/etc/systemd/system/"):
+            reload = "\nsystemctl daemon-reload"
+        remove = f"rm -f {path} {quote(_leftover(self.path))}"
+        if not self.keep:
+            return [Step(self.key, f"remove {self.path}", remove + reload)]
+        if "kept" not in seen.fields():  # what is there is theirs: never written by us, or given back already
+            return []
+        kept, new = quote(self._kept), quote(_leftover(self.path))
+        script = (
+            f"if [ -e {kept} ]; then cp -a {kept} {new}; sync {new}; mv -fT {new} {path}; else {remove}; fi\n"
+            f"rm -f {kept} {kept}.absent; rmdir -p {quote(self._kept.rpartition('/')[0])} 2>/dev/null || true"
+        )
+        return [Step(self.key, f"remove {self.path}, or bring back what was there", script + reload)]
+
+    @property
+    def _kept(self) -> str:
+        return f"{STATE}/original/files{self.path}"
+
+    def _keep(self) -> str:
+        if not self.keep:
+            return ""
+        path, kept = quote(self.path), quote(self._kept)
+        return (
+            f"if [ ! -e {kept} ] && [ ! -e {kept}.absent ]; then\n"
+            f'    mkdir -p "$(dirname {kept})"; chmod 0700 {STATE}/original\n'
+            f"    if [ -f {path} ]; then cp -a {path} {kept}.new; sync {kept}.new; mv {kept}.new {kept}\n"
+            f"    else : > {kept}.absent; sync {kept}.absent; fi\nfi\n"
+        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +198,7 @@ class Block(Resource):
         if seen.fields().get("sha256") == hashlib.sha256(self.text.encode()).hexdigest():
             return []
         return [
-            Step(self.key, f"write the block {self.name} in {self.path}", self._rewrite(_decoded(self.text.encode())))
+            Step(self.key, f"write the block {self.name} in {self.path}", self._rewrite(decoded(self.text.encode())))
         ]
 
     def undo(self, seen: Observed) -> list[Step]:

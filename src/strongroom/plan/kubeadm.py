@@ -18,6 +18,20 @@ _RESET = (
     f"kubeadm reset --force --cri-socket {_SOCKET} > {LOG} 2>&1 || fail \"kubeadm reset: $(tail -n 3 {LOG} | tr '\\n' ' ')\"\n"
     "rm -rf /etc/kubernetes /var/lib/etcd\n"
 )
+# Whose kubeadm it is: a node that somebody else's has made is not ours to take apart.
+_OURS = 'case "$(readlink -f "$(command -v kubeadm)")" in /opt/strongroom/*) echo ours=yes;; esac'
+# kubeadm reset leaves kube-proxy's tables in the kernel, and says so.
+_TABLES = (
+    "if command -v nft >/dev/null; then for family in ip ip6; do\n"
+    "    ! nft list table $family kube-proxy >/dev/null 2>&1 || nft delete table $family kube-proxy\ndone; fi\n"
+)
+
+
+def _undo(key: str, what: str, seen: Observed) -> list[Step]:
+    now = seen.fields()
+    if "ours" not in now or not ({"started", "joined"} & set(now) or seen.interrupted):
+        return []
+    return [Step(key, what, _RESET + _TABLES, journal=True, timeout=1800)]
 
 
 def _run(command: str) -> str:
@@ -41,7 +55,7 @@ class ControlPlane(Resource):
     def read(self) -> str:
         return (
             "[ -f /etc/kubernetes/admin.conf ] && [ -f /etc/kubernetes/manifests/kube-apiserver.yaml ] && echo started=yes\n"
-            "[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes"
+            f"[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes\n[ -f {CONFIG} ] && {_OURS}"
         )
 
     def steps(self, seen: Observed) -> list[Step]:
@@ -55,6 +69,9 @@ class ControlPlane(Resource):
         why = " (the last start was cut off)" if seen.interrupted else ""
         script = (_RESET if seen.interrupted else "") + _run(f"kubeadm init --config {CONFIG} --skip-token-print{skip}")
         return [Step(self.key, f"start the control plane{why}", script, journal=True, timeout=self.timeout)]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        return _undo(self.key, "take the control plane down (kubeadm reset)", seen)
 
 
 # What of `kubeadm init` writes files of a running node. In a dry run each goes to a folder of ours, under its own name.
@@ -141,7 +158,7 @@ class Worker(Resource):
         return "worker node"
 
     def read(self) -> str:
-        return "[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes"
+        return f"[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes\n{_OURS}"
 
     def steps(self, seen: Observed) -> list[Step]:
         if "joined" in seen.fields() and not seen.interrupted:
@@ -174,3 +191,6 @@ class Worker(Resource):
                 secret=True,
             )
         ]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        return _undo(self.key, "leave the cluster (kubeadm reset)", seen)

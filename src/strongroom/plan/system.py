@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from strongroom.plan.resource import Observed, Resource, Step, quote
+from strongroom.plan.script import STATE
+
+_ORIGINAL = f"{STATE}/original"
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,41 @@ class Sysctl(Resource):
         return "/proc/sys/" + self.name.replace(".", "/")
 
     def read(self) -> str:
-        return f"[ -r {self._path} ] && echo value=$(cat {self._path})"
+        return (
+            f"[ -r {self._path} ] && echo value=$(cat {self._path})\n"
+            f"[ -r {self._kept} ] && echo kept=$(cat {self._kept})"
+        )
 
     def steps(self, seen: Observed) -> list[Step]:
         now = seen.fields().get("value")
         if now == self.value:
             return []
         sentence = f"set {self.name} to {self.value} (is {now if now is not None else 'not there'})"
-        return [Step(self.key, sentence, f"sysctl -qw {quote(f'{self.name}={self.value}')}")]
+        # The value that was there before us is kept once: it may be gone at the second time.
+        script = (
+            f"mkdir -p {_ORIGINAL}/sysctl; chmod 0700 {_ORIGINAL}\n"
+            f"[ -e {self._kept} ] || put {self._kept} 0600 root:root < {self._path}\n"
+            f"sysctl -qw {quote(f'{self.name}={self.value}')}"
+        )
+        return [Step(self.key, sentence, script)]
+
+    @property
+    def _kept(self) -> str:
+        return f"{_ORIGINAL}/sysctl/{self.name}"
+
+    def undo(self, seen: Observed) -> list[Step]:
+        """Back to the value that was running before us; one that somebody else has set since is theirs and stays."""
+        now = seen.fields()
+        if "kept" not in now:
+            return []
+        forget = f"rm -f {self._kept}; rmdir {_ORIGINAL}/sysctl {_ORIGINAL} 2>/dev/null || true"
+        if now.get("value") != self.value:
+            return [Step(self.key, f"leave {self.name} at {now.get('value')}, which somebody else set", forget)]
+        script = f"sysctl -qw {quote(self.name + '=' + now['kept'])}\n{forget}"
+        return [Step(self.key, f"set {self.name} back to {now['kept']}", script)]
+
+
+_SWAP = f"{_ORIGINAL}/swap"
 
 
 @dataclass(frozen=True)
@@ -87,14 +117,20 @@ class SwapOff(Resource):
         return (
             "sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/active=/'\n"
             "grep -Es '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab | sed 's/^/fstab=/'\n"
-            "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'"
+            "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'\n"
+            f"[ ! -e {_SWAP} ] || echo kept=yes"
         )
 
     def steps(self, seen: Observed) -> list[Step]:
-        if not seen.lines:
+        lines = [line for line in seen.lines if line != "kept=yes"]
+        if not lines:
             return []
-        found = ", ".join(sorted({line.partition("=")[2].split()[0] for line in seen.lines}))
+        found = ", ".join(sorted({line.partition("=")[2].split()[0] for line in lines}))
         script = (
+            f"mkdir -p {_ORIGINAL}; chmod 0700 {_ORIGINAL}\n"
+            f"if [ ! -e {_SWAP} ]; then {{ sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/swapon /'\n"
+            "    systemctl list-unit-files --type=swap --state=enabled --no-legend"
+            f" | sed 's/ .*//;s/^/enable /'; }} | put {_SWAP} 0600 root:root; fi\n"
             "swapoff -a\n"
             "if grep -Eqs '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab; then\n"
             "    sed -E 's/^([^#]\\S*\\s+\\S+\\s+swap\\s.*)$/# strongroom: \\1/' /etc/fstab"
@@ -103,6 +139,21 @@ class SwapOff(Resource):
             '    systemctl disable --now "$unit"\ndone'
         )
         return [Step(self.key, f"switch swap off ({found})", script)]
+
+    def undo(self, seen: Observed) -> list[Step]:
+        """The lines of fstab, the units and the devices that were in use before us."""
+        if "kept=yes" not in seen.lines:
+            return []
+        script = (
+            "if grep -qs '^# strongroom: ' /etc/fstab; then\n"
+            "    sed 's/^# strongroom: //' /etc/fstab"
+            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            f'systemctl daemon-reload\nwhile read -r what which; do case "$what" in\n'
+            '    enable) systemctl enable -q --now "$which";;\n'
+            '    swapon) grep -q "^$which " /proc/swaps || swapon "$which";;\n'
+            f"esac; done < {_SWAP}\nrm -f {_SWAP}; rmdir {_ORIGINAL} 2>/dev/null || true"
+        )
+        return [Step(self.key, "bring swap back as it was", script)]
 
 
 @dataclass(frozen=True)
@@ -118,6 +169,8 @@ class Unit(Resource):
     restart_on: tuple[str, ...] = ()
     ready: str = ""
     """Shell command that succeeds once the unit really serves; polled after a start."""
+    foreign: bool = False
+    """The unit was there before us, and stays as it is when all of ours is taken away."""
 
     @property
     def key(self) -> str:
@@ -168,6 +221,9 @@ class Unit(Resource):
         )
 
     def undo(self, seen: Observed) -> list[Step]:
-        if seen.fields().get("LoadState") != "loaded":
+        now = seen.fields()
+        stopped = now.get("ActiveState", "inactive") == "inactive" and now.get("UnitFileState") != "enabled"
+        if self.foreign or now.get("LoadState") != "loaded" or stopped:
             return []
-        return [Step(self.key, f"stop and disable {self.name}", f"systemctl disable --now {quote(self.name)}")]
+        script = f"systemctl disable -q --now {quote(self.name)}\nsystemctl reset-failed -q {quote(self.name)} || true"
+        return [Step(self.key, f"stop and disable {self.name}", script)]

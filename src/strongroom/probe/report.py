@@ -51,6 +51,8 @@ class HostReport:
     free: dict[str, int] = field(default_factory=dict)
     listeners: tuple[Listener, ...] | None = None
     roles: frozenset[str] | None = None
+    containerd: dict[str, str] | None = None
+    """Of the containerd that containerd.service runs: program, version, and why it refuses its configuration."""
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> HostReport:
@@ -79,6 +81,7 @@ class HostReport:
             free=_free(found.get("disk", ())),
             listeners=_listeners(found["listeners"]) if "listeners" in found else None,
             roles=frozenset(found["state"]) if "state" in found else None,
+            containerd=_assignments(found["containerd"]) if "containerd" in found else None,
         )
 
 

@@ -50,6 +50,7 @@ func rememberShim(bundle string) error {
 // RegisterTTRPC makes the shim's server call tasks, not what it wraps.
 func (t tasks) RegisterTTRPC(server *ttrpc.Server) error {
 	taskapi.RegisterTTRPCTaskService(server, t)
+	registerSecond(server, t)
 	return nil
 }
 
