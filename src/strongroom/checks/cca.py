@@ -40,4 +40,6 @@ def realm(report: HostReport, check: Check) -> Finding:
     match = report.log.find(REALM)
     if match is not None:
         return passed(match[0])
-    return failed("no word of the realm services interface") if report.log.whole else unknown(report.section("dmesg").why)
+    return (
+        failed("no word of the realm services interface") if report.log.whole else unknown(report.section("dmesg").why)
+    )

@@ -104,6 +104,11 @@ class _Court:
         if away := self.away(file):
             return self._result(check, Finding(CheckVerdict.SKIP, away[0]), blocked_by=away[1])
         for parent in check.parents:
+            above = self.results[parent]
+            if parent in file.capability and above.verdict is CheckVerdict.INFO:
+                return self._result(check, Finding(CheckVerdict.SKIP, above.seen))
+            if above.verdict is CheckVerdict.SKIP and above.blocked_by is None:
+                return self._result(check, Finding(CheckVerdict.SKIP, above.seen))
             if (failing := self._blame(parent)) is not None:
                 return self._result(check, Finding(CheckVerdict.SKIP, f"{failing} comes first"), blocked_by=failing)
         if check.composite:
@@ -114,9 +119,10 @@ class _Court:
             finding = replace(finding, verdict=CheckVerdict.FAIL)
         if finding.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
             for cause in check.explained_by:
-                if (failing := self._blame(cause)) is not None:
-                    seen = f"{finding.seen}; {failing} comes first"
-                    return self._result(check, Finding(CheckVerdict.SKIP, seen), blocked_by=failing)
+                # Only a failure of its own explains another: what is merely absent on this CPU explains nothing.
+                if self.results[cause].refuses:
+                    seen = f"{finding.seen}; {cause} comes first"
+                    return self._result(check, Finding(CheckVerdict.SKIP, seen), blocked_by=cause)
         return self._result(check, finding)
 
     def _blame(self, name: str) -> str | None:
@@ -162,10 +168,12 @@ class _Court:
         if away := self.away(file):
             return PlatformResult(file.platform, State.ABSENT, (), away[0])
         names = required(self.catalogue, file)
-        results = [self.results[name] for name in names]
+        # A check that is not required may stay unknown; one that fails contradicts what makes the platform ready.
+        against = [check.id for check in file.checks if self.results[check.id].verdict is CheckVerdict.FAIL]
+        results = [self.results[name] for name in dict.fromkeys((*names, *against))]
         for name in file.capability:
             result = self.results[name]
-            if result.verdict is CheckVerdict.FAIL or (
+            if result.verdict in (CheckVerdict.FAIL, CheckVerdict.INFO) or (
                 result.verdict is CheckVerdict.SKIP and result.blocked_by in file.capability
             ):
                 return PlatformResult(file.platform, State.ABSENT, (name,), f"{name}: {result.seen}")

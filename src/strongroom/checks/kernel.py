@@ -35,7 +35,9 @@ def kernel_version(report: HostReport, check: Check) -> Finding:
         return noted(report.kernel)
     if any(word in report.kernel for word in check.words("backports")):
         return passed(f"{report.kernel}, a release with backports")
-    return passed(report.kernel) if version(report.kernel) >= floor else warned(f"{report.kernel}, before {dotted(floor)}")
+    return (
+        passed(report.kernel) if version(report.kernel) >= floor else warned(f"{report.kernel}, before {dotted(floor)}")
+    )
 
 
 @judges("C-KCONF")
@@ -107,7 +109,9 @@ def qemu(report: HostReport, check: Check) -> Finding:
     if wanted not in report.qemu.objects:
         return warned(f"{seen} without {wanted}") if section.complete else unknown(section.why)
     floor = _floor(check, report.vendor or "")
-    return passed(f"{seen} with {wanted}") if report.qemu.version >= floor else warned(f"{seen}, before {dotted(floor)}")
+    return (
+        passed(f"{seen} with {wanted}") if report.qemu.version >= floor else warned(f"{seen}, before {dotted(floor)}")
+    )
 
 
 @judges("C-OVMF")

@@ -22,7 +22,9 @@ API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
 UPDATED = re.compile(r"\bSEV firmware update successful")
 # kvm_amd: "SEV-ES enabled (ASIDs 1 - 99)", with three kinds and three states.
-ASIDS = re.compile(r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) - (?P<b>\d{1,6})\)")
+ASIDS = re.compile(
+    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) - (?P<b>\d{1,6})\)"
+)
 # Before that wording: "SEV-ES and SEV-SNP supported: 99 ASIDs". It is said before the firmware is asked.
 SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")
 

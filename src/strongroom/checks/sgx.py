@@ -107,7 +107,9 @@ def devices(report: HostReport, check: Check) -> Finding:
     if missing:
         legacy = "/dev/isgx" in report.nodes
         if legacy or section.complete:
-            return failed(f"no {', '.join(missing)}" + (", but /dev/isgx" if legacy else ""), "legacy" if legacy else "none")
+            return failed(
+                f"no {', '.join(missing)}" + (", but /dev/isgx" if legacy else ""), "legacy" if legacy else "none"
+            )
         return unknown(section.why)
     for path in DEVICES:
         node = report.nodes[path]
@@ -119,7 +121,11 @@ def devices(report: HostReport, check: Check) -> Finding:
     options = report.sysfs.get(DEV_MOUNT)
     if options is None:
         return unknown(f"mount options of /dev: {report.section('sysfs').why}")
-    return failed("/dev is mounted noexec", "noexec") if "noexec" in options.split(",") else passed("both, group and mode right")
+    return (
+        failed("/dev is mounted noexec", "noexec")
+        if "noexec" in options.split(",")
+        else passed("both, group and mode right")
+    )
 
 
 @judges("SGX-SVC")

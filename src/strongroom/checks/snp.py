@@ -16,16 +16,22 @@ RMP_BASE, RMP_END, RMP_CFG = 0xC0010132, 0xC0010133, 0xC0010136
 SEGMENT_LEAF = 0x80000025
 _MASK = ((1 << 52) - 1) & ~((1 << 13) - 1)  # bits 51:13 are the address
 
-RMP_RANGE = re.compile(r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})")
+RMP_RANGE = re.compile(
+    r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})"
+)
 SEGMENTED = re.compile(r"\bSegmented RMP base table physical range\b")
 TOO_SMALL = re.compile(r"\bRMP table does not cover full system RAM.*")
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled")
-IOMMU_OFF = re.compile(r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b")
+IOMMU_OFF = re.compile(
+    r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
+)
 IOMMU_V2 = re.compile(r"\bSNP: IOMMU is configured with V2 page table mode")
 IOMMU_NO_SNP = re.compile(r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled")
 API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 SEV_API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
-INIT_FAILED = re.compile(r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE)
+INIT_FAILED = re.compile(
+    r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE
+)
 TOO_OLD = re.compile(r"\bSEV-SNP support requires firmware version.*")
 
 
@@ -137,7 +143,9 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
-    return failed("the kernel did not speak of an RMP table") if report.log.whole else unknown(report.section("dmesg").why)
+    return (
+        failed("the kernel did not speak of an RMP table") if report.log.whole else unknown(report.section("dmesg").why)
+    )
 
 
 @judges("SNP-SYSCFG")
@@ -264,7 +272,9 @@ def hiding(report: HostReport, check: Check) -> Finding:
     value = number(report.sysfs.get("/sys/module/kvm_amd/parameters/ciphertext_hiding_asids"))
     leaf = report.cpuid.leaf(LEAF)
     if value is None:
-        return noted("no ciphertext hiding") if report.section("sysfs").complete else unknown(report.section("sysfs").why)
+        return (
+            noted("no ciphertext hiding") if report.section("sysfs").complete else unknown(report.section("sysfs").why)
+        )
     if leaf is None:
         return unknown(report.section("cpuid").why)
     seen = f"{value} of {max(0, leaf.edx - 1)} ASIDs"

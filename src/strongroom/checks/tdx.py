@@ -26,7 +26,9 @@ WHY = re.compile(rf"{_TDX}initialization failed: .*")
 NO_RBP_MOD = re.compile(rf"{_TDX}NO_RBP_MOD feature is not supported")
 # Three spellings, one of them with two misspellings of its own.
 VERSIONS = (
-    re.compile(r"\bTDX module: att?ributes .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"),
+    re.compile(
+        r"\bTDX module: att?ributes .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
+    ),
     re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
     re.compile(rf"{_TDX}module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})"),
 )
@@ -180,7 +182,9 @@ def module_version(report: HostReport, check: Check) -> Finding:
         if path.endswith("tdx_host/version"):
             found = version(value) or found
     if not found:
-        return unknown("the kernel did not print the module's version" if report.log.lines else report.section("dmesg").why)
+        return unknown(
+            "the kernel did not print the module's version" if report.log.lines else report.section("dmesg").why
+        )
     cpu_model = model(report)
     floor = check.table("floors").get(str(cpu_model[1]) if cpu_model else "", check.numbers("floor"))
     parts = tuple(part for part in floor if isinstance(part, int)) if isinstance(floor, tuple) else ()
@@ -233,4 +237,3 @@ def suspend(report: HostReport, check: Check) -> Finding:
     if found:
         return noted(", ".join(found))
     return noted("nothing switched off") if report.log.whole else unknown(report.section("dmesg").why)
-
