@@ -23,7 +23,9 @@ def test_a_capture_is_judged_as_expected(row: Row) -> None:
     verdicts = {result.id: result for result in judgement.checks}
     wrong = []
     for expectation in row.expect:
-        name, differs, wanted = expectation.replace("!=", " != ").replace("=", " = ", 1 * ("!=" not in expectation)).split()
+        name, differs, wanted = (
+            expectation.replace("!=", " != ").replace("=", " = ", 1 * ("!=" not in expectation)).split()
+        )
         found = verdicts[name]
         if (str(found.verdict) == wanted) != (differs == "=") and (row.path, expectation) not in DISPUTED:
             wrong.append(f"{expectation}: {found.verdict}: {found.seen}")

@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.registry import judges
 from strongroom.checks.role import REALM
-from strongroom.checks.verdict import Finding, failed, passed, unknown
+from strongroom.checks.verdict import Finding, failed, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import bits, hexadecimal
@@ -22,7 +22,7 @@ def realm_extension(report: HostReport, check: Check) -> Finding:
     if value is None:
         return unknown(report.section("sysfs").why)
     rme = bits(value, 55, 52)
-    return passed(f"RME {rme}") if rme else failed("RME 0")
+    return passed(f"RME {rme}") if rme else warned("RME 0")
 
 
 @judges("CCA-RMI")

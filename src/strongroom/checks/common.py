@@ -71,6 +71,8 @@ def bios(report: HostReport, check: Check) -> Finding:
 def microcode(report: HostReport, check: Check) -> Finding:
     """One revision on all CPUs; the probe lists every one that it finds."""
     found = sorted(report.processor.microcode)
+    if report.machine not in _X86:
+        return noted(f"{report.machine} has no such revision")
     if not found:
         return unknown(report.section("cpuinfo").why)
     if len(found) > 1:

@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted
 from strongroom.checks.registry import judges
-from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
+from strongroom.checks.verdict import CheckVerdict, Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.nvidia import Device
 from strongroom.probe.report import HostReport
@@ -48,8 +48,9 @@ def identity(report: HostReport, check: Check) -> Finding:
 
 @judges("G-GPU")
 def guest_identity(report: HostReport, check: Check) -> Finding:
-    """The same, of the GPU that the guest was given."""
-    return _identify(report, check)
+    """The same, of the GPUs that the guest was given, all of them."""
+    found, section = _identify(report, check), report.section("lspci")
+    return unknown(section.why) if found.verdict is CheckVerdict.PASS and not section.complete else found
 
 
 @judges("GPU-MODE")

@@ -45,7 +45,7 @@ def order(catalogue: CheckCatalogue) -> tuple[Check, ...]:
         below = [*check.parents, *check.explained_by]
         for platform in check.composite:
             if file := catalogue.file(platform, check.role):
-                below += required(catalogue, file)
+                below += required(file)
         for name in below:
             visit(catalogue.check(name))
         on_the_way.pop()
@@ -58,13 +58,9 @@ def order(catalogue: CheckCatalogue) -> tuple[Check, ...]:
 
 
 @cache
-def required(catalogue: CheckCatalogue, file: PlatformChecks) -> tuple[str, ...]:
+def required(file: PlatformChecks) -> tuple[str, ...]:
     """Ids of the checks that have to pass before a platform is ready."""
-    names = [*file.also, *(check.id for check in file.checks if check.required)]
-    for platform in file.needs:
-        if other := catalogue.file(platform, file.role):
-            names += required(catalogue, other)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([*file.also, *(check.id for check in file.checks if check.required)]))
 
 
 @dataclass
@@ -82,17 +78,16 @@ class _Court:
 
     def away(self, file: PlatformChecks) -> tuple[str, str | None] | None:
         """Why a file's checks do not apply to this host, and the check that says so; None where they do."""
-        if file.platform is Platform.NONE and file.role is Role.HOST:
+        if file.everywhere:
             return None
         if file.role is Role.HOST and self.role is Role.GUEST:
             return "a virtual machine; asked of the machine below", "C-BARE"
         if file.role is Role.GUEST and self.role is Role.HOST:
             return "not a guest", None
-        vendor = self.report.vendor
-        if file.cpus and vendor is not None and vendor not in file.cpus:
-            return f"another CPU ({vendor})", None
-        if file.cpus and vendor is None and self.report.machine not in (None, "x86_64", *file.cpus):
-            return f"another CPU ({self.report.machine})", None
+        # Arm CPUs have no vendor in letters: their machine's name stands for it.
+        cpu = self.report.vendor or (self.report.machine if self.report.machine != "x86_64" else None)
+        if file.cpus and cpu is not None and not {cpu, self.report.machine} & set(file.cpus):
+            return f"another CPU ({cpu})", self._blame("C-ARCH") if "C-ARCH" in self.results else None
         if file.kinds and (self.kinds - set(file.kinds)) and not self.kinds & set(file.kinds):
             return f"another kind of guest ({', '.join(sorted(self.kinds))})", None
         if file.kinds and role.ordinary(self.report):
@@ -149,7 +144,7 @@ class _Court:
 
     def _result(self, check: Check, finding: Finding, *, blocked_by: str | None = None) -> CheckResult:
         remedy = ""
-        if finding.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
+        if finding.verdict == check.worst or finding.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
             item = check.vendors.get(self.vendor) if self.vendor else None
             item = item or next(iter(check.vendors.values()), None)
             remedy = check.remedies.get(finding.cause, check.remedy) if finding.cause else check.remedy
@@ -167,7 +162,7 @@ class _Court:
         """A platform's state from the verdicts of its checks."""
         if away := self.away(file):
             return PlatformResult(file.platform, State.ABSENT, (), away[0])
-        names = required(self.catalogue, file)
+        names = required(file)
         # A check that is not required may stay unknown; one that fails contradicts what makes the platform ready.
         against = [check.id for check in file.checks if self.results[check.id].verdict is CheckVerdict.FAIL]
         results = [self.results[name] for name in dict.fromkeys((*names, *against))]
@@ -177,15 +172,21 @@ class _Court:
                 result.verdict is CheckVerdict.SKIP and result.blocked_by in file.capability
             ):
                 return PlatformResult(file.platform, State.ABSENT, (name,), f"{name}: {result.seen}")
+        partial = [name for name in file.sections if not self.report.section(name).complete]
         if all(result.verdict is CheckVerdict.PASS for result in results):
-            return PlatformResult(file.platform, State.READY, (), "every required check passes")
+            if not partial:
+                return PlatformResult(file.platform, State.READY, (), "every required check passes")
+            why = self.report.section(partial[0]).why
+            return PlatformResult(file.platform, State.UNKNOWN, (), f"the section {partial[0]} is not whole: {why}")
         off = [result for result in results if result.verdict in _OFF]
         rest = [result for result in results if result.verdict not in (CheckVerdict.PASS, *_OFF)]
         rank = (CheckVerdict.FAIL, CheckVerdict.WARN, CheckVerdict.SKIP)
         off.sort(key=lambda result: rank.index(result.verdict))
         because = tuple(result.id for result in (*off, *rest))
         first = (*off, *rest)[0]
-        able = all(self.results[name].verdict is CheckVerdict.PASS for name in file.capability)
+        able = all(self.results[name].verdict is CheckVerdict.PASS for name in file.capability) and bool(
+            file.capability
+        )
         state = State.CAPABLE if off and able else State.UNKNOWN
         return PlatformResult(file.platform, state, because, f"{first.id} {first.verdict}: {first.seen}")
 

@@ -34,6 +34,12 @@ def tdx_leaf(report: HostReport) -> bool | None:
     return text.decode("latin-1") == _TDX_NAME
 
 
+def trust_domain(report: HostReport) -> bool:
+    """Whether the kernel itself shows that it runs in a TD: by its log, its flag or CPUID."""
+    flags = report.processor.flags or frozenset()
+    return bool(report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report))
+
+
 def kinds(report: HostReport) -> frozenset[str]:
     """Kinds of confidential guest that something positive speaks for, in systemd's words.
 
@@ -49,8 +55,7 @@ def kinds(report: HostReport) -> frozenset[str]:
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
     if report.log.find(SNP_GUEST):
         found.add("sev-snp")
-    flags = report.processor.flags or frozenset()
-    if report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report):
+    if trust_domain(report):
         found.add("tdx")
     if report.log.find(REALM):
         found.add("cca")

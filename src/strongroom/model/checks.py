@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -66,7 +67,9 @@ class Check(Frozen):
     explained_by: tuple[str, ...] = ()
     composite: tuple[Platform, ...] = ()
     required: bool = Field(False, description="the platform is ready only if this passes")
-    worst: str = Field("fail", description="the worst verdict that this check can give")
+    worst: Literal["fail", "warn", "unknown", "info"] = Field(
+        "fail", description="the worst verdict that this check can give"
+    )
     remedies: dict[str, str] = Field(default_factory=dict)
     inventory: bool = False
     vendors: dict[Vendor, BiosItem] = Field(default_factory=dict)
@@ -121,19 +124,21 @@ def _words(value: object, where: str) -> tuple[str, ...]:
 class PlatformChecks(Frozen):
     """One file of the catalogue: a platform on one side, its checks, and the rows that are not checked and why.
 
-    A platform is ready when every check that is required of it passes: its own, those named in ``also``, and those of
-    the platforms in ``needs``. It is absent when a check of ``capability`` fails, or when the CPU is of another vendor
+    A platform is ready when every check that is required of it passes - its own, and those named in ``also`` -, when none
+    of its own fails, and when every section of the probe in ``sections`` is whole: what was cut off may have been the
+    failure. It is absent when a check of ``capability`` fails, or when the CPU is of another vendor
     (``cpus``), or when the guest is of another kind (``kinds``).
     """
 
     platform: Platform
     role: Role
     title: str
+    everywhere: bool = Field(False, description="asked of hosts and of guests")
     cpus: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     capability: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
-    needs: tuple[Platform, ...] = ()
+    sections: tuple[str, ...] = Field((), description="sections of the probe that its checks read")
     shims: tuple[str, ...] = Field((), description="Kata shims that a ready host can run")
     checks: tuple[Check, ...]
     not_checked: dict[str, str] = Field(default_factory=dict)

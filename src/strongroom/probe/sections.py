@@ -1,7 +1,8 @@
 """The probe's output as named sections, and what is known of each: its lines, whether it is whole, why it is not there.
 
 Inside a section, lines that begin with a marker are the probe's own words; all others are the host's:
-``#end`` the section is whole; ``#cut`` its end was lost to the cap; ``#unreadable: <reason>`` something could not be read;
+``#end`` the section came to its end; ``#cut`` its end was lost to the cap; ``#unreadable: <reason>`` something could not be
+read, so that the section is not whole;
 ``#source: <name>`` where it came from; ``#filter: <regex>`` which lines of the source are here.
 Text found in the wild has none of them: what it holds is taken, and what it lacks proves nothing.
 """
@@ -86,4 +87,4 @@ def section(name: str, sections: Mapping[str, Sequence[str]]) -> Section:
                 reasons.append("cut at the probe's cap")
         elif text:
             lines.append(text)
-    return Section(tuple(lines), True, complete and not cut, tuple(dict.fromkeys(reasons)), source)
+    return Section(tuple(lines), True, complete and not cut and not reasons, tuple(dict.fromkeys(reasons)), source)
