@@ -58,6 +58,8 @@ def report_device(report: HostReport, check: Check) -> Finding:
     devices = report.section("devices")
     if "/dev/sev-guest" in report.nodes:
         return passed("/dev/sev-guest")
+    if "sev-snp" not in role.kinds(report):
+        return unknown("nothing says that this is a SEV-SNP guest")
     if devices.complete:
         return failed("no /dev/sev-guest")
     match = report.log.find(SNP_DRIVER)
@@ -81,7 +83,8 @@ def trust_domain(report: HostReport, check: Check) -> Finding:
     if role.trust_domain(report):
         return passed("the kernel runs in a trust domain")
     if role.tdx_leaf(report) is False:
-        return failed("CPUID leaf 21 does not name TDX")
+        asked = "tdx" in role.kinds(report)
+        return failed("CPUID leaf 21 does not name TDX") if asked else noted("not a trust domain")
     return unknown(report.section("cpuid").why)
 
 
@@ -91,6 +94,8 @@ def quote_device(report: HostReport, check: Check) -> Finding:
     if "/dev/tdx_guest" in report.nodes:
         return passed("/dev/tdx_guest")
     section = report.section("devices")
+    if "tdx" not in role.kinds(report):
+        return unknown("nothing says that this is a TDX guest")
     return failed("no /dev/tdx_guest") if section.complete else unknown(section.why)
 
 
@@ -115,6 +120,8 @@ def event_log(report: HostReport, check: Check) -> Finding:
     if any(path in report.nodes or path in report.sysfs for path in CCEL):
         return passed("CCEL")
     section = report.section("devices")
+    if "tdx" not in role.kinds(report):
+        return unknown("nothing says that this is a TDX guest")
     return warned("no CCEL") if section.complete else unknown(section.why)
 
 
@@ -123,7 +130,7 @@ def tpm(report: HostReport, check: Check) -> Finding:
     """A TPM 2.0 with the firmware's event log."""
     devices, section = report.nodes, report.section("devices")
     if "/dev/tpmrm0" not in devices:
-        return failed("no /dev/tpmrm0") if section.complete else unknown(section.why)
+        return noted("no TPM") if section.complete else unknown(section.why)
     major = report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")
     if major is None:
         return unknown(report.section("sysfs").why)

@@ -150,7 +150,7 @@ class _Court:
             remedy = check.remedies.get(finding.cause, check.remedy) if finding.cause else check.remedy
             if item and remedy == check.remedy:
                 remedy = f"{remedy}: {item}"
-        elif finding.verdict is CheckVerdict.UNKNOWN and self.report.root is False:
+        elif finding.verdict is CheckVerdict.UNKNOWN and self.report.root is False and "needs root" in finding.seen:
             remedy = "connect as root, or set _sudo: True in the host's data, so that it can be read"
         waived = self.waivers.get(check.id) if finding.verdict is CheckVerdict.FAIL else None
         return CheckResult(

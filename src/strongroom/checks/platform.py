@@ -20,15 +20,20 @@ def judge(judgement: HostJudgement, platform: Platform) -> CheckResult:
     wanted = f"{platform} ready"
     if found.state is State.READY:
         return CheckResult(_ID, CheckVerdict.PASS, f"{platform} ready", wanted, platform=platform, doc=_doc())
-    inthe_way = [result for name in found.because if (result := judgement.check(name))]
+    in_the_way = [result for name in found.because if (result := judgement.check(name))]
     seen = f"{platform} {found.state}: {found.sentence}"
-    if inthe_way and all(result.waived for result in inthe_way):
-        waived = ", ".join(result.id for result in inthe_way)
+    if in_the_way and all(result.waived for result in in_the_way):
+        waived = ", ".join(result.id for result in in_the_way)
         return CheckResult(
             _ID, CheckVerdict.WARN, seen, wanted, f"mend {waived} (waived)", platform=platform, doc=_doc()
         )
-    cause = next((result for result in inthe_way if result.remedy and not result.waived), None)
-    remedy = cause.remedy if cause else f"make {inthe_way[0].id} known" if inthe_way else "use another host"
+    cause = next((result for result in in_the_way if result.remedy and not result.waived), None)
+    if cause is not None:
+        remedy = cause.remedy
+    elif found.state is State.ABSENT:
+        remedy = "correct platform in the host's data, or use another host"
+    else:
+        remedy = f"make {in_the_way[0].id} known" if in_the_way else "let the probe read all of the host"
     return CheckResult(_ID, CheckVerdict.FAIL, seen, wanted, remedy, platform=platform, doc=_doc())
 
 
