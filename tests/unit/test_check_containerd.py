@@ -10,44 +10,44 @@ from pathlib import Path
 import pytest
 
 from strongroom.checks import containerd
-from strongroom.checks.verdict import Outcome
+from strongroom.checks.verdict import CheckVerdict
 from strongroom.probe.report import HostReport
 
 DEBIAN = ("program=/usr/bin/containerd", "version=containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6")
 
 
 def report(*lines: str) -> HostReport:
-    return HostReport.parse(["== containerd", *lines, "== end"])
+    return HostReport.parse(["== containerd", *lines, "#end", "== end"])
 
 
 @pytest.mark.parametrize(
-    ("lines", "outcome", "seen"),
+    ("lines", "verdict", "seen"),
     [
-        (DEBIAN, Outcome.PASS, "1.7, /usr/bin/containerd"),
-        ((DEBIAN[0], "version=containerd x v2.1.4 abc"), Outcome.PASS, "2.1, /usr/bin/containerd"),
-        ((), Outcome.FAIL, "no containerd.service"),
-        ((DEBIAN[0], "version=containerd x 1.6.20~ds1"), Outcome.FAIL, "found 1.6, allowed is 1.7 or newer"),
-        ((DEBIAN[0], "version="), Outcome.FAIL, "no version in '?'"),
-        (("program=/opt/strongroom/containerd/2.3.4/bin/containerd", DEBIAN[1]), Outcome.FAIL, "of a bundle"),
+        (DEBIAN, CheckVerdict.PASS, "1.7, /usr/bin/containerd"),
+        ((DEBIAN[0], "version=containerd x v2.1.4 abc"), CheckVerdict.PASS, "2.1, /usr/bin/containerd"),
+        ((), CheckVerdict.FAIL, "no containerd.service"),
+        ((DEBIAN[0], "version=containerd x 1.6.20~ds1"), CheckVerdict.FAIL, "found 1.6, allowed is 1.7 or newer"),
+        ((DEBIAN[0], "version="), CheckVerdict.FAIL, "no version in '?'"),
+        (("program=/opt/strongroom/containerd/2.3.4/bin/containerd", DEBIAN[1]), CheckVerdict.FAIL, "of a bundle"),
         (
             (
                 *DEBIAN,
                 "refused=containerd: failed to load TOML: /etc/containerd/config.toml: (2, 1): expecting a value",
             ),
-            Outcome.FAIL,
+            CheckVerdict.FAIL,
             "it refuses its configuration: containerd: failed to load TOML: /etc/containerd/config.toml: (2, 1)",
         ),
     ],
 )
-def test_each_host_gets_its_verdict(lines: tuple[str, ...], outcome: Outcome, seen: str) -> None:
+def test_each_host_gets_its_verdict(lines: tuple[str, ...], verdict: CheckVerdict, seen: str) -> None:
     result = containerd.judge(report(*lines))
-    assert (result.id, result.outcome) == ("HOST-CONTAINERD", outcome)
+    assert (result.id, result.verdict) == ("HOST-CONTAINERD", verdict)
     assert seen in result.seen
-    assert bool(result.remedy) == (outcome is Outcome.FAIL)
+    assert bool(result.remedy) == (verdict is CheckVerdict.FAIL)
 
 
 def test_not_probed_is_no_pass() -> None:
-    assert containerd.judge(HostReport()).outcome is Outcome.UNKNOWN
+    assert containerd.judge(HostReport()).verdict is CheckVerdict.UNKNOWN
 
 
 def test_the_probe_reads_the_program_of_the_unit_and_not_its_configuration(tmp_path: Path) -> None:
@@ -61,8 +61,9 @@ def test_the_probe_reads_the_program_of_the_unit_and_not_its_configuration(tmp_p
     )
     for file in tmp_path.iterdir():
         file.chmod(0o755)
-    script = files("strongroom").joinpath("probe", "probe.sh").read_text().replace(" PATH=", f" PATH={tmp_path}:")
-    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=os.environ, check=True)
+    script = files("strongroom").joinpath("probe", "probe.sh").read_text()
+    env = {**os.environ, "PROBE_PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=env, check=True)
     assert HostReport.parse(done.stdout.splitlines()).containerd == {
         "program": str(program),
         "version": "containerd x 1.7.24",

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.checks import common, platform
-from strongroom.checks.verdict import Outcome, waive
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks import needs, platform
+from strongroom.checks.judge import judge
+from strongroom.checks.verdict import CheckVerdict, waive
 from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport, Listener
 
@@ -33,11 +35,11 @@ LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))
 == state
 == end
 """.splitlines()
-NEEDS = common.Needs("amd64", 1700, {"/opt": 800, "/var/lib": 1600}, {6443: "kube-apiserver", 10250: "kubelet"})
+NEEDS = needs.Needs("amd64", 1700, {"/opt": 800, "/var/lib": 1600}, {6443: "kube-apiserver", 10250: "kubelet"})
 
 
 def test_a_good_host_passes_every_check() -> None:
-    assert {check.outcome for check in common.judge(HostReport.parse(GOOD), NEEDS)} == {Outcome.PASS}
+    assert {check.verdict for check in needs.judge(HostReport.parse(GOOD), NEEDS)} == {CheckVerdict.PASS}
 
 
 @pytest.mark.parametrize(
@@ -53,38 +55,44 @@ def test_a_good_host_passes_every_check() -> None:
 )
 def test_each_fault_fails_its_own_check_alone(old: str, new: str, check: str) -> None:
     lines = "\n".join(GOOD).replace(old, new).splitlines()
-    failed = [result for result in common.judge(HostReport.parse(lines), NEEDS) if result.outcome is not Outcome.PASS]
-    assert [(result.id, result.outcome) for result in failed] == [(check, Outcome.FAIL)]
+    failed = [
+        result for result in needs.judge(HostReport.parse(lines), NEEDS) if result.verdict is not CheckVerdict.PASS
+    ]
+    assert [(result.id, result.verdict) for result in failed] == [(check, CheckVerdict.FAIL)]
     assert failed[0].remedy
 
 
 def test_a_port_that_its_own_user_holds_is_no_fault() -> None:
     report = HostReport(listeners=(Listener(6443, "kube-apiserver"), Listener(10250, "nginx")))
-    outcomes = {result.seen: result.outcome for result in common.judge(report, NEEDS) if result.id == "HOST-PORT"}
-    assert outcomes == {"port 6443 is kube-apiserver's": Outcome.PASS, "port 10250 is in use by nginx": Outcome.FAIL}
+    verdicts = {result.seen: result.verdict for result in needs.judge(report, NEEDS) if result.id == "HOST-PORT"}
+    assert verdicts == {
+        "port 6443 is kube-apiserver's": CheckVerdict.PASS,
+        "port 10250 is in use by nginx": CheckVerdict.FAIL,
+    }
 
 
 @given(cut=st.integers(0, len(GOOD) - 1))
 def test_what_was_cut_off_is_unknown_and_never_a_pass_it_was_not(cut: int) -> None:
-    whole = {(r.id, r.wanted): r.outcome for r in common.judge(HostReport.parse(GOOD), NEEDS)}
-    for result in common.judge(HostReport.parse(GOOD[:cut]), NEEDS):
-        assert result.outcome in (whole[result.id, result.wanted], Outcome.UNKNOWN)
+    whole = {(r.id, r.wanted): r.verdict for r in needs.judge(HostReport.parse(GOOD), NEEDS)}
+    for result in needs.judge(HostReport.parse(GOOD[:cut]), NEEDS):
+        assert result.verdict in (whole[result.id, result.wanted], CheckVerdict.UNKNOWN)
 
 
 @given(st.lists(st.text() | st.sampled_from([*GOOD, "== listeners", "== disk", "== meminfo"])))
 def test_the_parser_never_raises(lines: list[str]) -> None:
-    common.judge(HostReport.parse(lines), NEEDS)
+    needs.judge(HostReport.parse(lines), NEEDS)
 
 
-def test_a_tee_is_never_believed_yet() -> None:
+def test_a_parameter_alone_makes_no_platform() -> None:
     for asked in Platform:
-        result = platform.judge(HostReport(parameters={"/sys/module/kvm_amd/parameters/sev_snp": "Y"}), asked)
-        assert result.outcome is (Outcome.INFO if asked is Platform.NONE else Outcome.FAIL)
+        report = HostReport(sysfs={"/sys/module/kvm_amd/parameters/sev_snp": "Y"})
+        result = platform.judge(judge(report, catalogue()), asked)
+        assert result.verdict is (CheckVerdict.INFO if asked is Platform.NONE else CheckVerdict.FAIL)
 
 
 def test_a_waived_check_no_longer_refuses_and_says_why() -> None:
     lines = "\n".join(GOOD).replace("4014000", "14000").splitlines()
-    results = waive(common.judge(HostReport.parse(lines), NEEDS), {"HOST-MEMORY": "a test", "HOST-ARCH": "not failed"})
+    results = waive(needs.judge(HostReport.parse(lines), NEEDS), {"HOST-MEMORY": "a test", "HOST-ARCH": "not failed"})
     assert not any(result.refuses for result in results)
     assert [result.waived for result in results if result.waived] == ["a test"]
 

@@ -1,97 +1,89 @@
-"""Checks that every host has to pass, whatever its platform."""
+"""What every host is asked first: which machine it is, and whether what it says can be relied on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from strongroom.checks.verdict import CheckResult, Outcome
+from strongroom.checks import role
+from strongroom.checks.registry import judges
+from strongroom.checks.verdict import Finding, failed, noted, passed, unknown
+from strongroom.model.checks import Check, Role
 from strongroom.probe.report import HostReport
 
-# A kubelet needs these in the cgroup v2 hierarchy (Kubernetes, "About cgroup v2").
-CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids"})
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_X86 = (None, "x86_64")
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What this host has to offer: architecture, MiB of memory and of free disk by path, ports by their user."""
-
-    arch: str
-    memory: int
-    free: dict[str, int]
-    ports: dict[int, str]
-
-
-def judge(report: HostReport, needs: Needs) -> list[CheckResult]:
-    """All common checks, in the order an operator reads them."""
-    return [
-        _arch(report, needs),
-        _root(report),
-        _cgroups(report),
-        _memory(report, needs),
-        *(_disk(report, path, needs.free[path]) for path in sorted(needs.free)),
-        *(_port(report, port, needs.ports[port]) for port in sorted(needs.ports)),
-    ]
+@judges("C-ARCH")
+def arch(report: HostReport, check: Check) -> Finding:
+    """By the CPU's vendor on x86, by the machine's name elsewhere."""
+    if report.machine in check.words("machines"):
+        return passed(str(report.machine))
+    if report.vendor is None and report.machine in _X86:
+        return unknown(report.section("cpuinfo").why)
+    seen = report.vendor or str(report.machine)
+    return passed(seen) if seen in check.words("vendors") else failed(seen)
 
 
-def _arch(report: HostReport, needs: Needs) -> CheckResult:
-    wanted = f"{needs.arch}, as the bundle"
-    if report.machine is None:
-        return CheckResult("HOST-ARCH", Outcome.UNKNOWN, "not probed", wanted)
-    found = ARCHITECTURES.get(report.machine, report.machine)
-    outcome = Outcome.PASS if found == needs.arch else Outcome.FAIL
-    return CheckResult("HOST-ARCH", outcome, found, wanted, f"use a bundle for {found}")
+@judges("C-BARE")
+def bare(report: HostReport, check: Check) -> Finding:
+    """A guest is no failure by itself: its own side is judged instead."""
+    side = role.role(report)
+    if side is Role.HOST:
+        return passed("no hypervisor below")
+    if side is Role.GUEST:
+        kinds = ", ".join(sorted(role.kinds(report)))
+        return noted(f"a virtual machine ({kinds or report.virt.get('vm', 'hypervisor below')}); judged as a guest")
+    return unknown(report.section("cpuinfo").why)
 
 
-def _root(report: HostReport) -> CheckResult:
-    if report.root is None:
-        return CheckResult("HOST-ROOT", Outcome.UNKNOWN, "not probed", "root")
-    outcome = Outcome.PASS if report.root else Outcome.FAIL
-    remedy = "connect as root, or set _sudo: True in the host's data and allow sudo without a password"
-    return CheckResult("HOST-ROOT", outcome, "root" if report.root else "another user", "root", remedy)
+@judges("C-LOGCOV")
+def log_coverage(report: HostReport, check: Check) -> Finding:
+    """Never a failure: a lost beginning only means that a line which is not there may have been."""
+    log, why = report.log, report.section("dmesg").why
+    if not log.present or not log.lines:
+        return unknown(why)
+    if log.from_start is False:
+        return unknown("the log's start was lost")
+    if log.whole:
+        return passed(f"{len(log.lines)} lines from the boot's first on")
+    return unknown("only a part of the log" if log.from_start else "nothing says where the log starts")
 
 
-def _cgroups(report: HostReport) -> CheckResult:
-    wanted = "cgroup v2 with " + ", ".join(sorted(CONTROLLERS))
-    if report.cgroup_controllers is None:
-        return CheckResult("HOST-CGROUP2", Outcome.UNKNOWN, "not probed", wanted)
-    missing = CONTROLLERS - report.cgroup_controllers
-    seen = "without " + ", ".join(sorted(missing)) if missing else "all there"
-    remedy = "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable"
-    return CheckResult("HOST-CGROUP2", Outcome.FAIL if missing else Outcome.PASS, seen, wanted, remedy)
+@judges("C-MSR")
+def registers(report: HostReport, check: Check) -> Finding:
+    """Never a failure: under lockdown nothing can be read, and nothing is wrong with the host."""
+    if report.machine not in _X86:
+        return noted(f"{report.machine} has no such registers")
+    count = len(report.msr.registers)
+    if not count:
+        return unknown(report.section("msr").why)
+    differing = ", ".join(f"{number:x}" for number in report.msr.differing)
+    return passed(f"{count} read" + (f"; CPUs differ in {differing}" if differing else ""))
 
 
-def _memory(report: HostReport, needs: Needs) -> CheckResult:
-    wanted = f"{needs.memory} MiB"
-    if report.memory is None:
-        return CheckResult("HOST-MEMORY", Outcome.UNKNOWN, "not probed", wanted)
-    outcome = Outcome.PASS if report.memory >= needs.memory else Outcome.FAIL
-    return CheckResult("HOST-MEMORY", outcome, f"{report.memory} MiB", wanted, "give the host more memory")
+@judges("C-BIOS")
+def bios(report: HostReport, check: Check) -> Finding:
+    """For the record."""
+    keys = ("sys_vendor", "product_name", "board_name", "bios_version", "bios_date", "chassis_asset_tag")
+    known = [report.dmi[key] for key in keys if report.dmi.get(key)]
+    return noted(", ".join(known)) if known else unknown(report.section("dmi").why)
 
 
-def _disk(report: HostReport, path: str, needed: int) -> CheckResult:
-    wanted = f"{needed} MiB free below {path}"
-    if path not in report.free:
-        return CheckResult("HOST-DISK", Outcome.UNKNOWN, f"{path}: not probed", wanted)
-    outcome = Outcome.PASS if report.free[path] >= needed else Outcome.FAIL
-    return CheckResult(
-        "HOST-DISK", outcome, f"{report.free[path]} MiB free below {path}", wanted, f"make room below {path}"
-    )
+@judges("C-UCODE")
+def microcode(report: HostReport, check: Check) -> Finding:
+    """One revision on all CPUs; the probe lists every one that it finds."""
+    found = sorted(report.processor.microcode)
+    if report.machine not in _X86:
+        return noted(f"{report.machine} has no such revision")
+    if not found:
+        return unknown(report.section("cpuinfo").why)
+    if len(found) > 1:
+        return failed(f"CPUs differ: {', '.join(found)}")
+    return passed(found[0]) if report.section("cpuinfo").complete else unknown(f"{found[0]}; not every CPU is here")
 
 
-def _port(report: HostReport, port: int, user: str) -> CheckResult:
-    wanted = f"port {port} free for {user}"
-    if report.listeners is None:
-        return CheckResult("HOST-PORT", Outcome.UNKNOWN, "not probed", wanted)
-    holder = next((listener.program for listener in report.listeners if listener.port == port), None)
-    if holder is None or holder == user:
-        return CheckResult(
-            "HOST-PORT", Outcome.PASS, f"port {port} " + ("free" if holder is None else f"is {user}'s"), wanted
-        )
-    return CheckResult(
-        "HOST-PORT",
-        Outcome.FAIL,
-        f"port {port} is in use by {holder}",
-        wanted,
-        f"stop {holder}, or move it to another port",
-    )
+@judges("C-MEMLOCK")
+def memlock(report: HostReport, check: Check) -> Finding:
+    """For the record: the login's limit is not the VMM's."""
+    value = report.sysctl.get("memlock")
+    answer = report.snphost.get("Memlock resource limit")
+    seen = answer.value if answer else value
+    return unknown(report.section("sysctl").why) if seen is None else noted(seen)

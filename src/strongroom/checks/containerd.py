@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.checks.verdict import CheckResult, Outcome
+from strongroom.checks.verdict import CheckResult, CheckVerdict
 from strongroom.errors import StrongroomError
 from strongroom.plan.containerd import OLDEST, parse_version
 from strongroom.probe.report import HostReport
@@ -16,10 +16,10 @@ def judge(report: HostReport) -> CheckResult:
     wanted = f"the distribution's containerd, {oldest} or newer, as containerd.service"
 
     def failed(seen: str, remedy: str) -> CheckResult:
-        return CheckResult("HOST-CONTAINERD", Outcome.FAIL, seen, wanted, remedy)
+        return CheckResult("HOST-CONTAINERD", CheckVerdict.FAIL, seen, wanted, remedy)
 
     if report.containerd is None:
-        return CheckResult("HOST-CONTAINERD", Outcome.UNKNOWN, "not probed", wanted)
+        return CheckResult("HOST-CONTAINERD", CheckVerdict.UNKNOWN, "not probed", wanted)
     found = report.containerd
     if "program" not in found:
         return failed(
@@ -36,4 +36,6 @@ def judge(report: HostReport) -> CheckResult:
         return failed(str(error).removeprefix("containerd: "), str(error.hint))
     if "refused" in found:
         return failed(f"it refuses its configuration: {found['refused']}", "mend /etc/containerd/config.toml")
-    return CheckResult("HOST-CONTAINERD", Outcome.PASS, f"{'.'.join(map(str, version))}, {found['program']}", wanted)
+    return CheckResult(
+        "HOST-CONTAINERD", CheckVerdict.PASS, f"{'.'.join(map(str, version))}, {found['program']}", wanted
+    )

@@ -8,10 +8,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from strongroom.checks.verdict import CheckResult, Outcome
+from strongroom.checks.verdict import CheckResult, CheckVerdict
 from strongroom.probe.report import HostReport
 
-_STYLE = {Outcome.FAIL: "bold red", Outcome.WARN: "yellow", Outcome.UNKNOWN: "yellow", Outcome.PASS: "green"}
+_STYLE = {
+    CheckVerdict.FAIL: "bold red",
+    CheckVerdict.WARN: "yellow",
+    CheckVerdict.UNKNOWN: "yellow",
+    CheckVerdict.PASS: "green",
+}
 
 
 def show(console: Console, reports: Mapping[str, HostReport], results: Mapping[str, Sequence[CheckResult]]) -> None:
@@ -20,8 +25,8 @@ def show(console: Console, reports: Mapping[str, HostReport], results: Mapping[s
     for heading in ("HOST", "SYSTEM", "KERNEL", "CPUS", "MIB", "CHECKS"):
         table.add_column(heading, overflow="fold")
     for name, report in reports.items():
-        counts = [(outcome, sum(r.outcome is outcome for r in results[name])) for outcome in Outcome]
-        summary = ", ".join(f"{count} {outcome}" for outcome, count in counts if count)
+        counts = [(verdict, sum(r.verdict is verdict for r in results[name])) for verdict in CheckVerdict]
+        summary = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
         table.add_row(
             name,
             report.system or "?",
@@ -33,10 +38,10 @@ def show(console: Console, reports: Mapping[str, HostReport], results: Mapping[s
     console.print(table)
     for name, checks in results.items():
         for check in checks:
-            if check.outcome in (Outcome.FAIL, Outcome.WARN, Outcome.UNKNOWN):
+            if check.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN, CheckVerdict.UNKNOWN):
                 console.print(
-                    f"{name}: {check.id} {check.outcome}: {check.seen}; wanted: {check.wanted}",
-                    style=_STYLE[check.outcome],
+                    f"{name}: {check.id} {check.verdict}: {check.seen}; wanted: {check.wanted}",
+                    style=_STYLE[check.verdict],
                     markup=False,
                 )
                 if check.waived:

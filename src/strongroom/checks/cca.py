@@ -1,0 +1,45 @@
+"""Arm CCA: the realm management monitor on the host, a realm on the guest's side."""
+
+from __future__ import annotations
+
+import re
+
+from strongroom.checks.registry import judges
+from strongroom.checks.role import REALM
+from strongroom.checks.verdict import Finding, failed, passed, unknown, warned
+from strongroom.model.checks import Check
+from strongroom.probe.report import HostReport
+from strongroom.probe.text import bits, hexadecimal
+
+RMI = re.compile(r"\bkvm \[\d{1,6}\]: RMI ABI version (\d{1,3})\.(\d{1,3})")
+PFR0 = "/sys/devices/system/cpu/cpu0/regs/identification/id_aa64pfr0_el1"
+
+
+@judges("CCA-RME")
+def realm_extension(report: HostReport, check: Check) -> Finding:
+    """ID_AA64PFR0_EL1.RME, bits 55:52, where the kernel shows the register."""
+    value = hexadecimal(report.sysfs.get(PFR0))
+    if value is None:
+        return unknown(report.section("sysfs").why)
+    rme = bits(value, 55, 52)
+    return passed(f"RME {rme}") if rme else warned("RME 0")
+
+
+@judges("CCA-RMI")
+def realm_manager(report: HostReport, check: Check) -> Finding:
+    """KVM found a realm management monitor that speaks its language."""
+    match = report.log.find(RMI)
+    if match is None:
+        return failed("KVM found no RMM") if report.log.whole else unknown(report.section("dmesg").why)
+    return passed(match[0]) if (int(match[1]), int(match[2])) >= check.numbers("floor") else failed(match[0])
+
+
+@judges("G-CCA")
+def realm(report: HostReport, check: Check) -> Finding:
+    """The guest's kernel talks to the realm services interface."""
+    match = report.log.find(REALM)
+    if match is not None:
+        return passed(match[0])
+    return (
+        failed("no word of the realm services interface") if report.log.whole else unknown(report.section("dmesg").why)
+    )

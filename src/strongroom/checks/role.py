@@ -1,0 +1,94 @@
+"""Which side a machine is on, and as a guest, in which kind of TEE. Judged from evidence, never from what is missing."""
+
+from __future__ import annotations
+
+import re
+
+from strongroom.model.checks import Role
+from strongroom.probe.report import HostReport
+from strongroom.probe.text import bit
+
+# systemd-detect-virt's words for bare metal and for containers, which say nothing of the machine below.
+_NO_VM = frozenset({"none"})
+_TDX_LEAF = 0x21
+_TDX_NAME = "IntelTDX    "
+
+MEMORY_ENCRYPTION = re.compile(
+    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)\s*$"
+)
+LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
+TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)")
+REALM = re.compile(r"\bRME: Using RSI version (\d{1,3})\.(\d{1,3})")
+SNP_GUEST = re.compile(
+    r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
+)
+SECURE_GUEST = re.compile(r"\bprot_virt\S*: .*protected (?:virtualization )?guest", re.IGNORECASE)
+
+
+def tdx_leaf(report: HostReport) -> bool | None:
+    """Whether CPUID leaf 0x21 names TDX, which only a TD has (Intel TDX module specification, CPUID virtualisation)."""
+    leaf = report.cpuid.leaf(_TDX_LEAF)
+    if leaf is None:
+        return False if report.cpuid.beyond(_TDX_LEAF) else None
+    text = b"".join(part.to_bytes(4, "little") for part in (leaf.ebx, leaf.edx, leaf.ecx))
+    return text.decode("latin-1") == _TDX_NAME
+
+
+def trust_domain(report: HostReport) -> bool:
+    """Whether the kernel itself shows that it runs in a TD: by its log, its flag or CPUID."""
+    flags = report.processor.flags or frozenset()
+    return bool(report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report))
+
+
+def kinds(report: HostReport) -> frozenset[str]:
+    """Kinds of confidential guest that something positive speaks for, in systemd's words.
+
+    A line ``AMD SEV`` alone is not taken for plain SEV: SNP guests below Azure's vTOM print it, TDX guests below the same
+    paravisor have.
+    """
+    found: set[str] = set()
+    said = report.virt.get("cvm", "")
+    if said not in ("", "none"):
+        found.add(said)
+    if match := report.log.find(MEMORY_ENCRYPTION):
+        words = set(match[1].split())
+        found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
+    if report.log.find(SNP_GUEST):
+        found.add("sev-snp")
+    if trust_domain(report):
+        found.add("tdx")
+    if report.log.find(REALM):
+        found.add("cca")
+    if report.sysfs.get("/sys/firmware/uv/prot_virt_guest") == "1" or report.log.find(SECURE_GUEST):
+        found.add("protvirt")
+    return frozenset(found)
+
+
+def ordinary(report: HostReport) -> bool:
+    """Whether this is a guest that is in no TEE: systemd says so, and nothing else says otherwise."""
+    return report.virt.get("cvm") == "none" and not kinds(report)
+
+
+def hypervisor_bit(report: HostReport) -> bool | None:
+    """Whether the CPU says that it is virtual (CPUID 1 ECX bit 31, the flag ``hypervisor`` of cpuinfo)."""
+    flags = report.processor.flags
+    if flags is not None and "hypervisor" in flags:
+        return True
+    leaf = report.cpuid.leaf(1)
+    if leaf is not None:
+        return bit(leaf.ecx, 31)
+    return False if flags is not None and report.processor.flags_whole else None
+
+
+def role(report: HostReport) -> Role | None:
+    """Host or guest; None where nothing tells."""
+    virt = report.virt.get("vm")
+    if kinds(report) or hypervisor_bit(report) or (virt is not None and virt not in _NO_VM):
+        return Role.GUEST
+    match = report.log.find(MEMORY_ENCRYPTION)
+    if report.log.find(LEGACY_SEV) or (match and "SEV" in match[1].split()):
+        return Role.GUEST
+    x86 = report.machine in (None, "x86_64") and report.processor.facilities is None
+    if x86 and hypervisor_bit(report) is False:
+        return Role.HOST
+    return Role.HOST if virt in _NO_VM else None

@@ -1,0 +1,64 @@
+"""IBM Secure Execution on s390x: the ultravisor on the host, and the guest below it."""
+
+from __future__ import annotations
+
+import re
+
+from strongroom.checks.registry import judges
+from strongroom.checks.verdict import Finding, failed, passed, unknown
+from strongroom.model.checks import Check
+from strongroom.probe.report import HostReport
+from strongroom.probe.text import hexadecimal, number
+
+RESERVED = re.compile(r"\bprot_virt\S{0,16}: Reserving (\d{1,9})MB as ultravisor base storage")
+REFUSED = re.compile(r"\bprot_virt\S{0,16}: .*Disabling support for protected virtualization.*")
+UV = "/sys/firmware/uv"
+
+
+@judges("SE-FAC")
+def facility(report: HostReport, check: Check) -> Finding:
+    """Facilities are whole words: 158 is also the end of 1158."""
+    found = report.processor.facilities
+    if found is None:
+        return unknown(report.section("cpuinfo").why)
+    wanted = str(check.number("facility"))
+    return passed(f"facility {wanted}") if wanted in found else failed(f"no facility {wanted}")
+
+
+@judges("SE-HOST")
+def host(report: HostReport, check: Check) -> Finding:
+    """The kernel's own flag."""
+    value = report.sysfs.get(f"{UV}/prot_virt_host")
+    if value is None:
+        return unknown(report.section("sysfs").why)
+    return passed("prot_virt_host is 1") if value == "1" else failed(f"prot_virt_host is {value}")
+
+
+@judges("SE-UV")
+def ultravisor(report: HostReport, check: Check) -> Finding:
+    """The ultravisor took its memory; command line and facility alone would not tell that it failed."""
+    if match := report.log.find(REFUSED):
+        return failed(match[0])
+    if match := report.log.find(RESERVED):
+        return passed(match[0])
+    return failed("no ultravisor storage was reserved") if report.log.whole else unknown(report.section("dmesg").why)
+
+
+@judges("SE-QUERY")
+def query(report: HostReport, check: Check) -> Finding:
+    """What the ultravisor says of guests and attestation."""
+    guests = number(report.sysfs.get(f"{UV}/query/max_guests"))
+    versions = hexadecimal(report.sysfs.get(f"{UV}/query/supp_att_req_hdr_ver"))
+    if guests is None or versions is None:
+        return unknown(report.section("sysfs").why)
+    seen = f"{guests} guests, attestation request versions 0x{versions:x}"
+    return passed(seen) if guests and versions else failed(seen)
+
+
+@judges("SE-GUEST")
+def guest(report: HostReport, check: Check) -> Finding:
+    """The guest's kernel runs under the ultravisor."""
+    value = report.sysfs.get(f"{UV}/prot_virt_guest")
+    if value is None:
+        return unknown(report.section("sysfs").why)
+    return passed("prot_virt_guest is 1") if value == "1" else failed(f"prot_virt_guest is {value}")

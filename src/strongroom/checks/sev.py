@@ -1,0 +1,194 @@
+"""AMD SEV and SEV-ES on the host."""
+
+from __future__ import annotations
+
+import re
+
+from strongroom.checks.evidence import dotted, msr_bits, parameters, parameters_on
+from strongroom.checks.registry import judges
+from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
+from strongroom.model.checks import Check
+from strongroom.probe.report import HostReport
+from strongroom.probe.text import bit, number
+
+LEAF = 0x8000001F
+SYSCFG, HWCR = 0xC0010010, 0xC0010015
+SMEE, SMMLOCK = 23, 0
+
+NO_ENCRYPTION = re.compile(r"\bSEV: memory encryption not enabled by BIOS")
+HARDWARE_ERROR = re.compile(r"\bSEV(?:-SNP)?: .*\bINIT\b.*(?:error )?0x13\b")
+CCP = re.compile(r"\bccp \S{1,20}: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
+API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
+UPDATED = re.compile(r"\bSEV firmware update successful")
+# kvm_amd: "SEV-ES enabled (ASIDs 1 - 99)", with three kinds and three states.
+ASIDS = re.compile(
+    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) - (?P<b>\d{1,6})\)"
+)
+# Before that wording: "SEV-ES and SEV-SNP supported: 99 ASIDs". It is said before the firmware is asked.
+SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")
+
+
+@judges("SEV-CPU")
+def cpu(report: HostReport, check: Check) -> Finding:
+    """By the processor's name."""
+    name = report.cpu
+    if name is None:
+        if report.snphost.passed("AMD CPU"):
+            return passed("snphost: AMD CPU")
+        return unknown(report.section("cpuinfo").why)
+    return passed(name) if str(check.data["brand"]) in name else failed(name)
+
+
+@judges("SEV-CPUID")
+def cpuid(report: HostReport, check: Check) -> Finding:
+    """A capability only: the bits stay set where the BIOS switched the feature off."""
+    leaf = report.cpuid.leaf(LEAF)
+    if leaf is not None:
+        seen = f"8000001F EAX = {leaf.eax:08x}"
+        return passed(seen) if bit(leaf.eax, 1) and bit(leaf.eax, 3) else failed(seen)
+    if report.cpuid.beyond(LEAF):
+        return failed("the CPU has no leaf 8000001F")
+    said = [report.cpuid.says("SEV: secure encrypted virt"), report.cpuid.says("SEV-ES: SEV encrypted state")]
+    said = said if None not in said else [report.snphost.passed(name) for name in _SNPHOST]
+    if None not in said:
+        return passed("SEV and SEV-ES") if all(said) else failed("no SEV or no SEV-ES")
+    if {"sev", "sev_es"} <= (report.processor.flags or frozenset()):
+        return passed("flags sev and sev_es")  # the kernel shows no flag that CPUID has not
+    return unknown(report.section("cpuid").why)
+
+
+_SNPHOST = ("Secure Encrypted Virtualization (SEV)", "Encrypted State (SEV-ES)")
+
+
+@judges("SEV-SMEE")
+def memory_encryption(report: HostReport, check: Check) -> Finding:
+    """SYSCFG on every CPU; the kernel's log can say no, and snphost's word counts for CPU 0 alone."""
+    for pattern in (NO_ENCRYPTION, HARDWARE_ERROR):
+        if match := report.log.find(pattern):
+            return failed(match[0])
+    if report.snphost.passed("SME: Enabled in MSR") is False:
+        return failed("snphost: SME is not enabled in the MSR")
+    return msr_bits(report, SYSCFG, {SMEE: "SMEE"})
+
+
+@judges("SEV-SMMLOCK")
+def smm_lock(report: HostReport, check: Check) -> Finding:
+    """HWCR.SMMLOCK; no other tool looks at it."""
+    return msr_bits(report, HWCR, {SMMLOCK: "SMMLOCK"})
+
+
+@judges("SEV-FLAGS")
+def flags(report: HostReport, check: Check) -> Finding:
+    """Missing flags count only where the list is whole; sev_snp only where the CPU has SNP."""
+    found = report.processor.flags
+    if found is None:
+        return unknown(report.section("cpuinfo").why)
+    wanted = ["sev", "sev_es"]
+    leaf = report.cpuid.leaf(LEAF)
+    if bit(leaf.eax, 4) if leaf else found & set(check.words("generation")):
+        wanted.append("sev_snp")
+    missing = [flag for flag in wanted if flag not in found]
+    if not missing:
+        return passed(" ".join([*wanted, *(["debug_swap"] if "debug_swap" in found else [])]))
+    if not report.processor.flags_whole:
+        return unknown("only a part of the flags")
+    return failed(f"without {', '.join(missing)}")
+
+
+@judges("SEV-ASID")
+def asids(report: HostReport, check: Check) -> Finding:
+    """KVM's last word first, then CPUID: a minimum SEV-only ASID of 1 leaves none for SEV-ES and SEV-SNP."""
+    ranges = {match["kind"]: match for match in report.log.all(ASIDS)}
+    es, snp = ranges.get("-ES"), ranges.get("-SNP")
+    if es is not None:
+        if es["state"] == "unusable":
+            return warned(es[0], "hiding")
+        return passed(es[0]) if 1 <= int(es["a"]) <= int(es["b"]) else failed(es[0])
+    if snp is not None and 1 <= int(snp["a"]) <= int(snp["b"]):
+        return passed(snp[0])
+    if match := report.log.find(SUPPORTED):
+        return passed(match[0]) if int(match[1]) > 0 else failed(match[0])
+    leaf = report.cpuid.leaf(LEAF)
+    least = leaf.edx if leaf else None
+    if leaf is None and (answer := report.snphost.get("Minimum ASID value for SEV-enabled")):
+        least = number(answer.value)
+    if least is None:
+        return unknown(report.section("cpuid").why)
+    seen = f"minimum SEV-only ASID {least}"
+    return passed(seen) if least > 1 else failed(seen)
+
+
+@judges("SEV-CCP")
+def secure_processor(report: HostReport, check: Check) -> Finding:
+    """One that offers SEV is enough: the second socket's does not."""
+    said = report.log.find(CCP)
+    devices = report.section("devices")
+    if "/dev/sev" in report.nodes or report.snphost.passed("/dev/sev readable"):
+        return passed(said[0] if said else "/dev/sev")
+    if devices.complete:
+        return failed("no /dev/sev" + ("" if "ccp" in report.modules else ", ccp is not loaded"))
+    return passed(said[0]) if said else unknown(report.section("dmesg").why)
+
+
+@judges("SEV-DEV")
+def device(report: HostReport, check: Check) -> Finding:
+    """Permissions of the device, or what snphost could do with it."""
+    said = [report.snphost.passed(f"/dev/sev {what}") for what in ("readable", "writable")]
+    if None not in said:
+        return passed("readable and writable") if all(said) else failed("snphost: not readable or not writable")
+    node = report.nodes.get("/dev/sev")
+    if node is None or node.mode is None:
+        return unknown(report.section("devices").why)
+    usable = "rw" in (node.mode[1:3], node.mode[4:6])
+    seen = f"{node.mode} {node.owner} {node.group}"
+    return passed(seen) if usable and node.mode[0] == "c" else failed(seen)
+
+
+@judges("SEV-FW")
+def firmware(report: HostReport, check: Check) -> Finding:
+    """The firmware's own status, or what ccp logged."""
+    floor = check.numbers("floor")
+    status = report.firmware.sev
+    if status is not None:
+        seen = f"API {dotted(status.api)}, state {status.state}"
+        if status.api[: len(floor)] < floor:
+            return failed(seen)
+        return passed(seen) if status.state in (1, 2) else failed(seen, "uninitialised")
+    if match := report.log.find(INIT_FAILED):
+        return failed(match[0])
+    if match := report.log.find(API):
+        api = (int(match[1]), int(match[2]))
+        return passed(match[0]) if api >= floor else failed(match[0])
+    return unknown(report.section("sev-status").why)
+
+
+@judges("SEV-FWUPD")
+def firmware_update(report: HostReport, check: Check) -> Finding:
+    """For the record: no such line means that there was no newer file."""
+    if report.log.find(UPDATED):
+        return noted("updated by Linux at boot")
+    return noted("the BIOS's firmware") if report.log.whole else unknown(report.section("dmesg").why)
+
+
+@judges("SEV-KVM")
+def kvm(report: HostReport, check: Check) -> Finding:
+    """Both parameters; sev_es may be off where ciphertext hiding gave every such ASID to SEV-SNP."""
+    values = parameters(report, "kvm_amd", ("sev", "sev_es", "sev_snp"))
+    if values["sev"] and values["sev_es"] is False and values["sev_snp"]:
+        es = [match for match in report.log.all(ASIDS) if match["kind"] == "-ES"]
+        if es and es[-1]["state"] == "unusable":
+            return passed("kvm_amd.sev=Y, sev_es=N: every ASID went to SEV-SNP")
+    said = [report.snphost.passed(f"{name} enabled in KVM") for name in ("SEV", "SEV-ES")]
+    if values["sev"] is None and None not in said:
+        return passed("snphost: enabled") if all(said) else failed("snphost: not enabled")
+    return parameters_on(report, "kvm_amd", ("sev", "sev_es"))
+
+
+@judges("SEV-CHIP")
+def chip(report: HostReport, check: Check) -> Finding:
+    """The id by which AMD's service knows the chip; recorded by its beginning."""
+    found = report.firmware.chip_id
+    if found is None:
+        return unknown(report.section("sev-status").why)
+    return passed(f"{found[:16]}...") if found.strip("0") else failed("all zeros")

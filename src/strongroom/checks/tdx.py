@@ -1,0 +1,239 @@
+"""Intel TDX on the host: BIOS registers, the TDX module and KVM. What attests it is in ``tdx_attestation``."""
+
+from __future__ import annotations
+
+import re
+
+from strongroom.checks.evidence import dotted, msr_value, parameters_on
+from strongroom.checks.registry import judges
+from strongroom.checks.verdict import CheckVerdict, Finding, failed, noted, passed, unknown
+from strongroom.model.checks import Check
+from strongroom.probe.report import HostReport
+from strongroom.probe.text import bit, bits, version
+
+TME_ACTIVATE, KEYID_PARTITIONING = 0x982, 0x87
+SEAMRR_BASE, SEAMRR_MASK, MCHECK = 0x1400, 0x1401, 0xA0
+PLATFORM_INFO, SEAM_EXTEND, FEATURE_CONTROL = 0xCE, 0x500, 0x3A
+
+_TDX = r"\b(?:virt/)?tdx: "
+TME = re.compile(r"\bx86/tme: (not enabled|disabled|enabled) by BIOS")
+KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range \[(\d{{1,6}}), (\d{{1,6}})\)")
+HIBERNATION = re.compile(rf"{_TDX}initialization failed: Hibernation support is enabled")
+INITIALISED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialized", re.IGNORECASE)
+INIT_FAILED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialization failed \((-\d{{1,3}})\)", re.IGNORECASE)
+NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNORECASE)
+WHY = re.compile(rf"{_TDX}initialization failed: .*")
+NO_RBP_MOD = re.compile(rf"{_TDX}NO_RBP_MOD feature is not supported")
+# Three spellings, one of them with two misspellings of its own.
+VERSIONS = (
+    re.compile(
+        r"\bTDX module: att?ributes .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
+    ),
+    re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
+    re.compile(rf"{_TDX}module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})"),
+)
+PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)\b.{{0,4}} ?allocated for PAMT")
+SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
+KVM_YES = re.compile(r"\bkvm_intel: TDX is supported\.")
+KVM_NO = re.compile(
+    r"\bkvm_intel: (?:.*TDX requires .*|Failed to initialize TDX module.*|.*TDX not supported by the host platform.*"
+    r"|.*no TDX private KeyIDs available.*|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
+)
+
+
+def model(report: HostReport) -> tuple[int, int] | None:
+    """CPU family and model."""
+    if report.processor.family is not None and report.processor.model is not None:
+        return report.processor.family, report.processor.model
+    return report.cpuid.family_model
+
+
+@judges("TDX-CPU")
+def cpu(report: HostReport, check: Check) -> Finding:
+    """By family and model; not every part of a model has TDX, which the BIOS's registers then show."""
+    found = model(report)
+    if found is None:
+        return unknown(report.section("cpuinfo").why)
+    name = check.text("models", str(found[1])) if found[0] == 6 else ""
+    return passed(name) if name else failed(f"family {found[0]} model {found[1]}")
+
+
+@judges("TDX-TME")
+def memory_encryption(report: HostReport, check: Check) -> Finding:
+    """IA32_TME_ACTIVATE: locked, enabled, and with bits for key ids."""
+    value = msr_value(report, TME_ACTIVATE)
+    if isinstance(value, Finding):
+        return value
+    seen = f"IA32_TME_ACTIVATE is 0x{value:x}"
+    if not bit(value, 1) or not bit(value, 0):
+        return failed(seen)
+    return passed(seen) if bits(value, 35, 32) else failed(f"{seen}: no bits for key ids", "keys")
+
+
+@judges("TDX-TMELOG")
+def memory_encryption_log(report: HostReport, check: Check) -> Finding:
+    """The kernel's word on the same."""
+    match = report.log.find(TME)
+    if match is None:
+        return unknown(report.section("dmesg").why)
+    return passed(match[0]) if match[1] == "enabled" else failed(match[0])
+
+
+@judges("TDX-PART")
+def key_partition(report: HostReport, check: Check) -> Finding:
+    """Bits 63:32 are TDX's keys; the module takes one for itself."""
+    value = msr_value(report, KEYID_PARTITIONING)
+    if isinstance(value, Finding):
+        return value
+    keys = bits(value, 63, 32)
+    seen = f"{keys} keys for TDX, {bits(value, 31, 0)} for MKTME"
+    return passed(seen) if keys >= check.number("keys") else failed(seen)
+
+
+@judges("TDX-SEAMRR")
+def seam_range(report: HostReport, check: Check) -> Finding:
+    """Enabled and locked; enabled alone is a loader that never ran."""
+    mask, base = msr_value(report, SEAMRR_MASK), msr_value(report, SEAMRR_BASE)
+    if isinstance(mask, Finding):
+        return mask
+    seen = f"SEAMRR_MASK is 0x{mask:x}"
+    if not bit(mask, 11):
+        return failed(f"{seen}: not enabled")
+    if not bit(mask, 10):
+        return failed(f"{seen}: enabled and not locked", "loader")
+    if isinstance(base, Finding):
+        return base
+    return passed(seen) if base & ~0xFFF else failed(f"{seen}, and no base")
+
+
+@judges("TDX-MCHECK")
+def mcheck(report: HostReport, check: Check) -> Finding:
+    """Zero is well. 0x1861 is a registration that the BIOS lost."""
+    value = msr_value(report, MCHECK)
+    if isinstance(value, Finding):
+        return value
+    return passed("MCHECK is 0") if not value else failed(f"MCHECK is 0x{value:x}", f"0x{value:x}")
+
+
+@judges("TDX-PROD")
+def production(report: HostReport, check: Check) -> Finding:
+    """Bit 27 of MSR CE marks a part that is not for production; debug mode is SGX-DEBUG's."""
+    register = report.msr.get(PLATFORM_INFO)
+    if register is None or not register.whole:
+        return unknown(f"MSR ce: {report.section('msr').why}")
+    pre = any(bit(value, 27) for value, _ in register.values)
+    return failed("a pre-production part") if pre else passed("a production part")
+
+
+@judges("TDX-SEAMSVN")
+def seam_version(report: HostReport, check: Check) -> Finding:
+    """The loader's security version against the site's floor."""
+    value = msr_value(report, SEAM_EXTEND)
+    if isinstance(value, Finding):
+        return value
+    seen = f"SEAM SVN {bits(value, 63, 56)}"
+    return passed(seen) if bits(value, 63, 56) >= check.number("floor") else failed(seen)
+
+
+@judges("TDX-BIOSLOG")
+def bios_log(report: HostReport, check: Check) -> Finding:
+    """How many private keys the kernel found."""
+    if match := report.log.find(KEYS):
+        keys = int(match[2]) - int(match[1])
+        return passed(match[0]) if keys >= check.number("keys") else failed(match[0])
+    return failed("the kernel found no TDX in the BIOS") if report.log.whole else unknown(report.section("dmesg").why)
+
+
+@judges("TDX-HIB")
+def hibernation(report: HostReport, check: Check) -> Finding:
+    """TDX and hibernation exclude each other; a module that is up answers the question."""
+    said = report.log.last(HIBERNATION, INITIALISED)
+    if said is not None:
+        return failed(said[1][0]) if said[0] == 0 else passed("the module is up")
+    if report.command_line.get("nohibernate") is not None:
+        return passed("booted with nohibernate")
+    return passed("no complaint") if report.log.whole else unknown(report.section("dmesg").why)
+
+
+@judges("TDX-MODLOG")
+def module_log(report: HostReport, check: Check) -> Finding:
+    """The last line on the module's state counts. A failed SEAMCALL of leaf 254 is no such line: healthy hosts print it."""
+    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED)
+    why = report.log.find(WHY)
+    if said is None:
+        return failed(why[0]) if why else unknown(report.section("dmesg").why)
+    index, match = said
+    if index == 0:
+        return passed(match[0])
+    if index == 2:
+        return failed(match[0], "not-loaded")
+    reason = why or report.log.find(NO_RBP_MOD)
+    return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
+
+
+@judges("TDX-MODVER")
+def module_version(report: HostReport, check: Check) -> Finding:
+    """Where the kernel prints it. Newer ones show it in sysfs, some neither: then it is unknown."""
+    found: tuple[int, ...] = ()
+    for pattern in VERSIONS:
+        if match := report.log.find(pattern):
+            found = (int(match[1]), int(match[2]), int(match[3]))
+    for path, value in report.sysfs.items():
+        if path.endswith("tdx_host/version"):
+            found = version(value) or found
+    if not found:
+        return unknown(
+            "the kernel did not print the module's version" if report.log.lines else report.section("dmesg").why
+        )
+    cpu_model = model(report)
+    floor = check.table("floors").get(str(cpu_model[1]) if cpu_model else "", check.numbers("floor"))
+    parts = tuple(part for part in floor if isinstance(part, int)) if isinstance(floor, tuple) else ()
+    return passed(dotted(found)) if found >= parts else failed(f"{dotted(found)}, before {dotted(parts)}")
+
+
+@judges("TDX-KVM")
+def kvm(report: HostReport, check: Check) -> Finding:
+    """KVM's parameter, with its reason where it gave one."""
+    found = parameters_on(report, "kvm_intel", ("tdx",))
+    said = report.log.last(KVM_NO, KVM_YES)
+    if found.verdict is CheckVerdict.UNKNOWN and said is not None:
+        return failed(said[1][0]) if said[0] == 0 else passed(said[1][0])
+    if found.verdict is CheckVerdict.FAIL and said is not None and said[0] == 0:
+        return failed(f"{found.seen}: {said[1][0]}")
+    return found
+
+
+@judges("TDX-FLAG")
+def flag(report: HostReport, check: Check) -> Finding:
+    """tdx_pw_mce beside it marks an erratum and is asked for by nobody."""
+    flags = report.processor.flags
+    if flags is None:
+        return unknown(report.section("cpuinfo").why)
+    if "tdx_host_platform" in flags:
+        return passed("tdx_host_platform")
+    return failed("no flag tdx_host_platform") if report.processor.flags_whole else unknown("only a part of the flags")
+
+
+@judges("TDX-PAMT")
+def pamt(report: HostReport, check: Check) -> Finding:
+    """For the record: memory that the module keeps for itself."""
+    match = report.log.find(PAMT)
+    return noted(f"{match[1]} {match[2]}") if match else unknown(report.section("dmesg").why)
+
+
+@judges("TDX-TXT")
+def txt(report: HostReport, check: Check) -> Finding:
+    """For the record: some loaders want SMX."""
+    register = report.msr.get(FEATURE_CONTROL)
+    if register is None:
+        return unknown(f"MSR 3a: {report.section('msr').why}")
+    return noted("SMX on" if register.all_set(1) else "SMX off")
+
+
+@judges("TDX-S3")
+def suspend(report: HostReport, check: Check) -> Finding:
+    """For the record: what the kernel switched off for TDX."""
+    found = dict.fromkeys(match[1] for match in report.log.all(SLEEP))
+    if found:
+        return noted(", ".join(found))
+    return noted("nothing switched off") if report.log.whole else unknown(report.section("dmesg").why)

@@ -1,0 +1,67 @@
+"""What attests TDX and SGX on a host: registration with Intel, the quote generation service and its collateral cache."""
+
+from __future__ import annotations
+
+from strongroom.checks.registry import judges
+from strongroom.checks.verdict import Finding, failed, noted, passed, unknown
+from strongroom.model.checks import Check
+from strongroom.probe.report import HostReport
+
+QCNL = "/etc/sgx_default_qcnl.conf:pccs_url"
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+@judges("TDX-QGS")
+def quote_service(report: HostReport, check: Check) -> Finding:
+    """Active proves nothing by itself: its journal tells whether it could make a quote."""
+    section = report.section("units")
+    unit = report.units.get("qgsd.service")
+    if unit is None or unit.load == "not-found":
+        return failed("no qgsd", "missing") if section.complete or unit else unknown(section.why)
+    errors = [code for code in check.words("errors") if any(code in line.lower() for line in unit.log)]
+    if errors:
+        return failed(f"qgsd logged {', '.join(errors)}", errors[0])
+    if unit.active is None:
+        return unknown(section.why)
+    if unit.active != "active":
+        return failed(f"qgsd {unit.active} ({unit.sub})", "missing")
+    return passed("qgsd active, no error in its journal") if section.complete else unknown(f"active; {section.why}")
+
+
+@judges("TDX-PCCS")
+def collateral_cache(report: HostReport, check: Check) -> Finding:
+    """Where the quote library looks, and the service when that is this host. Nothing is fetched."""
+    url = report.sysfs.get(QCNL)
+    if url is None:
+        section = report.section("sysfs")
+        return failed("no pccs_url in sgx_default_qcnl.conf") if section.complete else unknown(section.why)
+    if not url.startswith("https://"):
+        return failed(f"pccs_url is {url}")
+    if not any(host in url for host in _LOCAL):
+        return noted(f"{url}, not asked")
+    unit, section = report.units.get("pccs.service"), report.section("units")
+    if unit is None or unit.active is None:
+        return failed(f"{url}, and no pccs here") if section.complete else unknown(section.why)
+    return passed(f"{url}, pccs active") if unit.active == "active" else failed(f"{url}, pccs {unit.active}")
+
+
+@judges("TDX-MPA")
+def registration(report: HostReport, check: Check) -> Finding:
+    """The BIOS's own record. Complete with an error is not complete; the tool's unit is inactive when all is well."""
+    found = report.registration
+    if found.complete is None or found.error is None:
+        return unknown(report.section("efivars").why)
+    seen = f"registration {'complete' if found.complete else 'not complete'}, error 0x{found.error:x}"
+    if found.complete and not found.error:
+        return passed(seen)
+    if found.indirect:
+        return unknown(f"{seen}; registered indirectly, which the BIOS does not see")
+    return failed(seen, f"0x{found.error:x}" if found.error else None)
+
+
+@judges("TDX-MPAIND")
+def registration_flow(report: HostReport, check: Check) -> Finding:
+    """Direct registration keeps keys with Intel; indirect ones are kept by the site's own cache."""
+    if report.registration.indirect is None:
+        return unknown(report.section("efivars").why)
+    return noted("indirect, by PCKIDRetrievalTool and PCCS" if report.registration.indirect else "direct")

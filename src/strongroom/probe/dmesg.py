@@ -1,0 +1,78 @@
+"""The kernel's log, whatever printed it: dmesg, journalctl, a serial console, a mail that quotes one.
+
+Timestamps and prefixes are taken off; what the kernel said is left. Spellings of the messages are the checks' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_QUOTE = re.compile(r"^(?:> ?)+")
+_LEVEL = re.compile(r"^<\d{1,3}>")
+# "[    1.5]", "[\t0.7]", "[ 10.16]", and "[..][    T0]" of kernels that print the caller.
+_STAMP = re.compile(r"^\s*\[\s*(\d{1,9})\.(\d{1,9})\s*\](?:\s*\[\s*[TC]\d{1,9}\s*\])?\s?")
+# journalctl's short form, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
+_SYSLOG = re.compile(r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel: ?")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the kernel said, and when (seconds since it started; None where no stamp is left)."""
+
+    text: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Log:
+    """The lines that were read. ``from_start`` is whether the first line is the boot's first: None where nothing says.
+    ``complete`` is whether the log is also whole to its end."""
+
+    lines: tuple[Line, ...] = ()
+    from_start: bool | None = None
+    complete: bool = False
+    present: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether a line that is not here was not printed since boot."""
+        return self.complete and self.from_start is True
+
+    def find(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """The last line that has the pattern: later lines overrule earlier ones."""
+        return next((match for line in reversed(self.lines) if (match := pattern.search(line.text))), None)
+
+    def all(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+        """Every line that has the pattern."""
+        return [match for line in self.lines if (match := pattern.search(line.text))]
+
+    def last(self, *patterns: re.Pattern[str]) -> tuple[int, re.Match[str]] | None:
+        """Which of several patterns came last, and its match."""
+        for line in reversed(self.lines):
+            for index, pattern in enumerate(patterns):
+                if match := pattern.search(line.text):
+                    return index, match
+        return None
+
+
+def _line(raw: str) -> Line:
+    text = _LEVEL.sub("", _QUOTE.sub("", raw.rstrip()))
+    seconds = None
+    for _ in range(2):  # a syslog prefix may come before the stamp, and a hostname after it
+        if stamp := _STAMP.match(text):
+            seconds = float(f"{stamp[1]}.{stamp[2]}") if seconds is None else seconds
+            text = text[stamp.end() :]
+        if prefix := _SYSLOG.match(text):
+            text = text[prefix.end() :]
+    return Line(text.strip(), seconds)
+
+
+def parse(lines: Sequence[str], *, complete: bool = False, present: bool = True) -> Log:
+    """A log of lines. Without the probe's end mark it is never whole."""
+    parsed = tuple(line for line in map(_line, lines) if line.text)
+    stamped = next((line.seconds for line in parsed if line.seconds is not None), None)
+    banner = bool(parsed) and bool(re.match(r"(Linux version |Booting Linux on )", parsed[0].text))
+    start = None if stamped is None and not banner else banner or stamped == 0.0
+    return Log(parsed, start, complete, present)

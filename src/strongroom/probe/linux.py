@@ -1,0 +1,219 @@
+"""What Linux says of itself: CPU flags, devices, units, the boot command line, QEMU, clock and resolver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from strongroom.probe.text import assignments, number, version
+
+_LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
+_UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
+_ACTIVE = re.compile(r"^\s*Active: (\w{1,20}) \(([\w-]{1,40})\)")
+_LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
+_STATUS = re.compile(r"status=(\d{1,3})/")
+_QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
+_OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them."""
+
+    vendor: str | None = None
+    name: str | None = None
+    family: int | None = None
+    model: int | None = None
+    processors: int | None = None
+    flags: frozenset[str] | None = None
+    flags_whole: bool = False
+    bugs: frozenset[str] = frozenset()
+    microcode: frozenset[str] = frozenset()
+    facilities: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A device file: permissions as ``ls -l`` prints them (None where only its name was listed), owner and group."""
+
+    mode: str | None = None
+    owner: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit; ``log`` are lines of its journal."""
+
+    load: str | None = None
+    active: str | None = None
+    sub: str | None = None
+    status: int | None = None
+    command: str | None = None
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """The distribution's QEMU: version (None: no QEMU) and the objects it can make."""
+
+    version: tuple[int, ...] | None = None
+    objects: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The host's clock: seconds since 1970, whether a time service says it is synchronised, and what it ticks by."""
+
+    seconds: int | None = None
+    synchronised: bool | None = None
+    service: str | None = None
+    source: str | None = None
+    nameservers: tuple[str, ...] = ()
+    options: frozenset[str] = frozenset()
+    resolver_read: bool = False
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Options of the running kernel, in order; ``whole`` is whether all of them are here."""
+
+    options: tuple[tuple[str, str | None], ...] = ()
+    present: bool = False
+    whole: bool = False
+
+    def get(self, name: str) -> str | None:
+        """The last value of an option; an option without a value is an empty string, one that is not there None."""
+        values = [value or "" for key, value in self.options if key == name]
+        return values[-1] if values else None
+
+
+def cpu(lines: Sequence[str]) -> Cpu:
+    """From cpuinfo (x86, Arm, s390), lscpu, or a bare list of flags as ``grep -o`` prints them."""
+    found: dict[str, str] = {}
+    microcode: list[str] = []
+    bare: list[str] = []
+    for line in lines:
+        key, mark, value = line.partition(":")
+        if mark:
+            found.setdefault(key.strip().lower(), value.strip())
+            if key.strip() == "microcode":
+                microcode.append(value.strip())
+        elif re.fullmatch(r"[a-z][a-z0-9_]{1,40}", line.strip()):
+            bare.append(line.strip())
+    listed = found.get("flags") or found.get("features")
+    flags = frozenset(listed.split()) if listed is not None else frozenset(bare) if bare else None
+    facilities = found.get("facilities")
+    return Cpu(
+        vendor=found.get("vendor_id") or found.get("vendor id"),
+        name=found.get("model name"),
+        family=number(found.get("cpu family")),
+        model=number(found.get("model")),
+        processors=number(found.get("processors")) or number(found.get("cpu(s)")),
+        flags=flags,
+        flags_whole=listed is not None,
+        bugs=frozenset(found.get("bugs", "").split()),
+        microcode=frozenset(microcode),
+        facilities=None if facilities is None else frozenset(facilities.split()),
+    )
+
+
+def devices(lines: Sequence[str]) -> dict[str, Node]:
+    """Device files by path, from ``ls -l`` or from a list of paths."""
+    found: dict[str, Node] = {}
+    for line in lines:
+        if match := _LS.match(line.strip()):
+            found[match[4]] = Node(match[1], match[2], match[3])
+        elif line.startswith("/dev/") and len(line.split()) == 1:
+            found.setdefault(line.strip(), Node())
+    return found
+
+
+def units(lines: Sequence[str]) -> dict[str, Unit]:
+    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal) or ``status`` text."""
+    shown: dict[str, dict[str, list[str]]] = {}
+    current: dict[str, list[str]] | None = None
+    for line in lines:
+        if match := _UNIT.match(line.strip()):
+            current = shown.setdefault(match[1], {})
+        elif line.startswith("Id="):
+            current = shown.setdefault(line[3:].strip(), {})
+        elif current is None:
+            continue
+        elif match := _ACTIVE.match(line):
+            current.setdefault("ActiveState", [match[1]])
+            current.setdefault("SubState", [match[2]])
+        elif match := _LOADED.match(line):
+            current.setdefault("LoadState", [match[1]])
+        elif match := _STATUS.search(line):
+            current.setdefault("ExecMainStatus", [match[1]])
+        else:
+            key, mark, value = line.partition("=")
+            if mark and re.fullmatch(r"[A-Za-z]{1,40}", key):
+                current.setdefault(key, []).append(value.strip())
+    return {
+        name: Unit(
+            load=_first(fields, "LoadState"),
+            active=_first(fields, "ActiveState"),
+            sub=_first(fields, "SubState"),
+            status=number(_first(fields, "ExecMainStatus")),
+            command=_first(fields, "Command"),
+            log=tuple(fields.get("Log", ())),
+        )
+        for name, fields in shown.items()
+    }
+
+
+def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
+    return next(iter(fields.get(key, ())), None)
+
+
+def qemu(lines: Sequence[str]) -> Qemu:
+    """``--version`` and ``-object help``, one after the other."""
+    versions = [match[1] for line in lines if (match := _QEMU.search(line))]
+    objects = frozenset(match[1] for line in lines if (match := _OBJECT.match(line)))
+    return Qemu(version(versions[0]) if versions else None, objects)
+
+
+def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
+    """The first line, split at blanks outside of double quotes."""
+    text = lines[0] if lines else ""
+    options = []
+    for word in re.findall(r'(?:[^\s"]|"[^"]*")+', text[:8192]):
+        key, mark, value = word.replace('"', "").partition("=")
+        options.append((key, value if mark else None))
+    return CommandLine(tuple(options), bool(text), whole)
+
+
+def clock(lines: Sequence[str]) -> Clock:
+    """Seconds on a line of their own, ``key=value`` facts, and the resolver's lines."""
+    facts = assignments(line for line in lines if not line.startswith(("nameserver", "options")))
+    seconds = next((number(line) for line in lines if number(line) is not None), number(facts.get("seconds")))
+    servers = [words[1] for line in lines if (words := line.split()) and words[0] == "nameserver" and len(words) > 1]
+    upstream = [words[1] for line in lines if (words := line.split()) and words[0] == "upstream" and len(words) > 1]
+    options = [word for line in lines if line.startswith("options") for word in line.split()[1:]]
+    synchronised = {"yes": True, "no": False}.get(facts.get("synchronised", ""))
+    return Clock(
+        seconds, synchronised, facts.get("service"), facts.get("clocksource"),
+        tuple(dict.fromkeys([*servers, *upstream])), frozenset(options), bool(servers) or "resolver" in facts,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Ranges of RAM, in bytes; ``top`` is the end of the highest."""
+
+    top: int | None = None
+    ranges: tuple[tuple[int, int], ...] = field(default_factory=tuple)
+
+
+def memory(lines: Sequence[str]) -> Memory:
+    """``System RAM`` of /proc/iomem; an unprivileged reader gets zeros, which say nothing."""
+    found = []
+    for line in lines:
+        if match := re.match(r"^\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) : System RAM\b", line):
+            start, end = int(match[1], 16), int(match[2], 16)
+            if end > start:
+                found.append((start, end))
+    return Memory(max((end + 1 for _, end in found), default=None), tuple(found))

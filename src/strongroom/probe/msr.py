@@ -1,0 +1,69 @@
+"""Model specific registers: ``<hex number> <hex value> [cpu list]``, one line for each value that a register has.
+
+A line without a CPU list holds for every CPU. Registers that differ between CPUs come on several lines with lists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from strongroom.probe.text import bit, bits
+
+_LINE = re.compile(r"^\s*(?:0x)?([0-9a-fA-F]{1,8})[\s:=]+(?:0x)?([0-9a-fA-F]{1,16})(?:\s+([0-9,-]{1,4096}))?\s*$")
+
+
+@dataclass(frozen=True)
+class Register:
+    """The values of one register, each with the CPUs that have it (None: all of them)."""
+
+    values: tuple[tuple[int, str | None], ...]
+    whole: bool
+
+    @property
+    def uniform(self) -> int | None:
+        """The value, when every CPU has the same and none is left out."""
+        return self.values[0][0] if self.whole and len({value for value, _ in self.values}) == 1 else None
+
+    def bits(self, high: int, low: int) -> frozenset[int]:
+        """What the CPUs have in these bits."""
+        return frozenset(bits(value, high, low) for value, _ in self.values)
+
+    def all_set(self, position: int) -> bool:
+        """Whether the bit is set on every CPU that was read."""
+        return all(bit(value, position) for value, _ in self.values)
+
+    def __str__(self) -> str:
+        return ", ".join(f"0x{value:x}" + (f" on CPUs {cpus}" if cpus else "") for value, cpus in self.values)
+
+
+@dataclass(frozen=True)
+class Msr:
+    """All registers that were read."""
+
+    registers: Mapping[int, Register] = field(default_factory=dict)
+
+    def get(self, number: int) -> Register | None:
+        """A register, None where it was not read."""
+        return self.registers.get(number)
+
+    @property
+    def differing(self) -> tuple[int, ...]:
+        """Registers that do not have the same value on every CPU."""
+        return tuple(sorted(number for number, one in self.registers.items() if len({v for v, _ in one.values}) > 1))
+
+
+def parse(lines: Sequence[str], complete: bool) -> Msr:
+    """Registers of a section; ``complete`` is whether all of its lines are here."""
+    found: dict[int, list[tuple[int, str | None]]] = {}
+    for line in lines:
+        if match := _LINE.match(line):
+            found.setdefault(int(match[1], 16), []).append((int(match[2], 16), match[3]))
+    return Msr(
+        {
+            # A value for some CPUs says nothing of the others when the lines for those may be missing.
+            number: Register(tuple(dict.fromkeys(values)), complete or any(cpus is None for _, cpus in values))
+            for number, values in found.items()
+        }
+    )

@@ -1,0 +1,90 @@
+"""The probe's output as named sections, and what is known of each: its lines, whether it is whole, why it is not there.
+
+Inside a section, lines that begin with a marker are the probe's own words; all others are the host's:
+``#end`` the section came to its end; ``#cut`` its end was lost to the cap; ``#unreadable: <reason>`` something could not be
+read, so that the section is not whole;
+``#source: <name>`` where it came from; ``#filter: <regex>`` which lines of the source are here.
+Text found in the wild has none of them: what it holds is taken, and what it lacks proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SCHEMA = 1
+"""What this version writes and reads: the number in ``== strongroom-probe 1``, the first line of the output."""
+
+HEADER = re.compile(r"^== strongroom-probe (\d{1,9})$")
+_HEADING = re.compile(r"^== ([a-z][a-z0-9-]*)$")
+END = "#end"
+_MARKERS = ("#cut", "#unreadable:", "#source:", "#filter:")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section. ``present`` is whether it was probed at all, ``complete`` whether nothing of it is missing."""
+
+    lines: tuple[str, ...] = ()
+    present: bool = False
+    complete: bool = False
+    reasons: tuple[str, ...] = ()
+    source: str | None = None
+
+    @property
+    def why(self) -> str:
+        """Why something is not here, in the probe's words where it gave some."""
+        return "; ".join(self.reasons) or ("not in what was probed" if self.present else "not probed")
+
+
+def schema(lines: Sequence[str]) -> int | None:
+    """The schema number of a probe's output, or None where there is no header."""
+    for line in lines[:20]:
+        if match := HEADER.match(line.rstrip("\r")):
+            return int(match[1])
+    return None
+
+
+def split(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Name -> lines, markers included. The last section of an output that was cut short is dropped unless it is whole:
+    half a section proves nothing."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    last = ""
+    for line in lines:
+        if match := _HEADING.match(line):
+            last = match[1]
+            current = found.setdefault(last, [])
+        elif HEADER.match(line):
+            current = None
+        elif current is not None and line:
+            current.append(line)
+    if last != "end" and END not in found.get(last, ()):
+        found.pop(last, None)
+    return {name: tuple(body) for name, body in found.items() if name != "end"}
+
+
+def section(name: str, sections: Mapping[str, Sequence[str]]) -> Section:
+    """A section by name; one that is not there is neither present nor complete."""
+    if name not in sections:
+        return Section()
+    lines: list[str] = []
+    reasons: list[str] = []
+    complete, cut, source = False, False, None
+    for line in sections[name]:
+        text = line.rstrip("\r\n")
+        if text == END:
+            complete = True
+        elif text.startswith(_MARKERS):
+            key, _, value = text.partition(":")
+            cut |= key == "#cut"
+            if key == "#unreadable":
+                reasons.append(value.strip())
+            elif key == "#source":
+                source = value.strip()
+            elif cut:
+                reasons.append("cut at the probe's cap")
+        elif text:
+            lines.append(text)
+    return Section(tuple(lines), True, complete and not cut and not reasons, tuple(dict.fromkeys(reasons)), source)

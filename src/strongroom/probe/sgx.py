@@ -1,0 +1,65 @@
+"""What SGX tools print: test-sgx (old and 2.x) and Gramine's is-sgx-available."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.probe.text import hexadecimal, truth
+
+_EPC = re.compile(r"EPC\[\d{1,4}\]:.*\bsize: ([0-9a-fA-F]{1,16})")
+_CONTROL = re.compile(r"^Raw IA32_FEATURE_CONTROL: ([0-9a-fA-F]{1,16})$")
+_ANSWER = re.compile(r"^(.{3,120}?)\s*:\s*(true|false|0|1)$")
+
+# Which tool's caption answers which question; the caption begins the line.
+_CAPTIONS = {
+    "supported": ("SGX supported by CPU", "sgx available"),
+    "launch_control": ("SGX Launch Configuration (SGX_LC)", "Flexible Launch Control"),
+    "sgx1": ("SGX1 (ECREATE", "SGX1 leaf instructions", "sgx 1 supported"),
+    "sgx2": ("SGX2 (EAUG", "SGX2 leaf instructions", "sgx 2 supported"),
+    "driver": ("SGX driver loaded",),
+    "aesmd": ("AESMD installed",),
+}
+
+
+@dataclass(frozen=True)
+class SgxTool:
+    """Answers of such a tool; None where it gave none. ``epc`` is in bytes, ``control`` is IA32_FEATURE_CONTROL."""
+
+    supported: bool | None = None
+    launch_control: bool | None = None
+    sgx1: bool | None = None
+    sgx2: bool | None = None
+    driver: bool | None = None
+    aesmd: bool | None = None
+    epc: int | None = None
+    control: int | None = None
+
+
+def parse(lines: Sequence[str]) -> SgxTool:
+    """Any of the forms; the first answer to a question counts."""
+    answers: dict[str, bool | None] = dict.fromkeys(_CAPTIONS)
+    epc: int | None = None
+    control: int | None = None
+    feature_bits: int | None = None
+    for raw in lines:
+        line = raw.strip()
+        if line in ("Supports SGX", "Does not support SGX"):
+            answers["supported"] = line == "Supports SGX"
+        elif match := _EPC.match(line):
+            epc = (epc or 0) + (hexadecimal(match[1]) or 0)
+        elif match := _CONTROL.match(line):
+            control = hexadecimal(match[1])
+        elif line.startswith("EPC size:"):
+            epc = hexadecimal(line.partition(":")[2])
+        elif match := re.search(r"\becx: ([0-9a-fA-F]{1,8})\b", line):
+            feature_bits = hexadecimal(match[1]) if feature_bits is None else feature_bits
+        elif match := _ANSWER.match(line):
+            for question, captions in _CAPTIONS.items():
+                if match[1].startswith(captions) and answers[question] is None:
+                    answers[question] = truth(match[2])
+    if answers["launch_control"] is None and feature_bits is not None:
+        # The old test-sgx prints leaf 7 and no word on launch control: ECX bit 30 is it.
+        answers["launch_control"] = bool(feature_bits >> 30 & 1)
+    return SgxTool(**answers, epc=epc, control=control)
