@@ -69,4 +69,4 @@ def test_the_probe_reads_the_program_of_the_unit_and_not_its_configuration(tmp_p
         "version": "containerd x 1.7.24",
         "refused": "containerd: it is broken",
     }
-    assert "secret" not in done.stdout
+    assert "password" not in done.stdout
