@@ -120,6 +120,14 @@ def test_a_section_that_is_too_long_is_cut_at_a_lines_end_and_says_so(tmp_path: 
     assert not HostReport.of({"uname": body}).section("uname").complete
 
 
+def test_bytes_that_are_no_text_do_not_leave_the_host(tmp_path: Path) -> None:
+    loud = tmp_path / "uname"
+    loud.write_text("#!/bin/sh\nprintf 'Linux 6.1-\\377\\033[31m\\342\\202\\254 x86_64\\n'\n")
+    loud.chmod(0o755)
+    body = split(run(["sh", "-s"], PROBE_PATH=f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"))["uname"]
+    assert body == ("Linux 6.1-??[31m??? x86_64", END)
+
+
 def test_tools_that_hang_cost_one_wait_for_all_of_them(tmp_path: Path) -> None:
     for name in ("nvidia-smi", "nvidia_gpu_tools", "qemu-system-x86_64"):
         (tmp_path / name).write_text("#!/bin/sh\nsleep 30\n")
