@@ -29,7 +29,7 @@ _NOISE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went; ``slowest`` is in seconds, with the number of its input."""
+    """How a run went; ``slowest`` is in seconds of CPU time, with the number of its input."""
 
     seed: int
     count: int
@@ -84,7 +84,7 @@ def run(seed: int, count: int, judge_every: int = 1) -> Outcome:
     entries = catalogue()
     for number in range(count):
         lines = hostile(random.Random(f"{seed}/{number}"), pool)
-        started = time.perf_counter()
+        started = time.process_time()  # a busy machine is not a slow parser
         try:
             report = HostReport.of(split(lines))
             if number % judge_every == 0:
@@ -92,7 +92,7 @@ def run(seed: int, count: int, judge_every: int = 1) -> Outcome:
                 consistency.compare({"a": report, "b": HostReport()})
         except Exception as error:
             raise AssertionError(f"seed {seed}, input {number}: {error!r}\n" + "\n".join(lines)) from error
-        took = time.perf_counter() - started
+        took = time.process_time() - started
         if took > slowest:
             slowest, slowest_input = took, number
     return Outcome(seed, count, slowest, slowest_input, time.perf_counter() - began)
