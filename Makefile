@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 N ?= 10
+INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-system lab test lint unit e2e torture relock wheel clean
@@ -40,7 +41,8 @@ unit: setup ## Tests that need no host.
 test: setup ## Lint, types, unit tests and the lab run end to end.
 	@bash tools/test.sh
 
-torture: setup ## Kill and cut the power in the middle of named steps: SEED=1 N=10.
+torture: setup ## Hostile probes, then kills and power cuts inside named steps: SEED=1 N=10 INPUTS=1000000.
+	$(BIN)/python -m tests.hostile --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.torture --seed $(SEED) --runs $(N)
 
 relock: setup ## Resolve requirements.lock anew from pyproject.toml.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.catalog.load import checks as catalogue
+from strongroom.checks import platform as asked_platform
 from strongroom.checks.judge import judge, order, required
 from strongroom.checks.registry import registered
 from strongroom.checks.verdict import CheckResult, CheckVerdict, HostJudgement, State
 from strongroom.model.checks import Check, Role
 from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport
-from tests.corpus import rows
+from tests.corpus import ROOT, rows
 from tests.reference import MACHINES, Sections, make, names
 from tests.reference.faults import FAULTS
 
@@ -138,3 +141,48 @@ def test_a_waived_failure_stays_one_and_hides_nothing() -> None:
     assert child is not None
     assert (child.verdict, child.waived) == (CheckVerdict.PASS, None)
     assert judgement.state(Platform.SNP) is State.CAPABLE
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_inventorys_platform_passes_where_it_is_ready_and_nowhere_else(name: str) -> None:
+    judgement = judged(make(name))
+    for asked in Platform:
+        result = asked_platform.judge(judgement, asked)
+        if asked is Platform.NONE:
+            assert result.verdict is CheckVerdict.INFO
+        else:
+            ready_here = judgement.state(asked) is State.READY
+            assert result.verdict is (CheckVerdict.PASS if ready_here else CheckVerdict.FAIL)
+            assert ready_here or result.remedy
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.verdict == "fail"])
+def test_the_inventorys_platform_fails_with_the_causes_remedy(name: str) -> None:
+    platform, _ = MACHINES[FAULTS[name].machine]
+    judgement = judged(FAULTS[name].change(make(FAULTS[name].machine)))
+    if platform is Platform.NONE or judgement.state(platform) is not State.CAPABLE:
+        return
+    result = asked_platform.judge(judgement, platform)
+    cause = judgement.check(name)
+    assert cause is not None
+    assert (result.verdict, result.remedy) == (CheckVerdict.FAIL, cause.remedy)
+
+
+def test_a_platform_whose_only_obstacle_is_waived_is_taken_and_not_called_ready() -> None:
+    sections = FAULTS["SNP-CFG"].change(make("snp"))
+    judgement = judge(HostReport.of(sections), catalogue(), waivers={"SNP-CFG": "VLEKs come later"})
+    result = asked_platform.judge(judgement, Platform.SNP)
+    assert (result.verdict, result.refuses, judgement.state(Platform.SNP)) == (CheckVerdict.WARN, False, State.CAPABLE)
+
+
+def test_every_row_of_the_reference_is_a_check_or_says_why_not() -> None:
+    known = {*CHECKS, *catalogue().not_checked}
+    assert {"SNP-RAPL", "SNP-CXL", "SNP-TSME", "SNP-CERT", "TDX-DIMM", "CCA-CAP", "G-COCO"} == set(
+        catalogue().not_checked
+    )
+    reference = ROOT.parent / "reference" / "tee_checks.md"
+    if not reference.is_file():
+        pytest.skip(f"no reference catalogue at {reference}")
+    rows_there = re.findall(r"(?m)^\| ((?:C|SEV|SNP|TDX|SGX|CCA|SE|GPU|G)-[A-Z0-9]+)[ /|]", reference.read_text())
+    assert len(rows_there) > 95
+    assert set(rows_there) - known == set()

@@ -20,6 +20,8 @@ assert str(paths.data("deploys", "confidential_containers.py")).startswith(sys.a
 assert b"containerd" in template("containerd/containerd.service")
 assert "qemu-coco-dev" in shims()
 assert "section" in probe_script()
+from strongroom.catalog.load import checks
+assert checks().check("SNP-RMPMSR").remedy
 assert paths.catalog("artifacts.lock").is_file() and paths.catalog("go", "kubernetes", "go.sum").is_file()
 from strongroom.cli.main import main
 sys.argv[1:] = ["init", "sample.py"]

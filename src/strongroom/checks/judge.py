@@ -23,6 +23,7 @@ from strongroom.model.checks import Check, CheckCatalogue, PlatformChecks, Role,
 from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport
 
+_LONGEST_SEEN = 240
 _OFF = (CheckVerdict.FAIL, CheckVerdict.WARN, CheckVerdict.SKIP)
 
 
@@ -134,7 +135,7 @@ class _Court:
             return passed(said), None
         if any(state.state is State.CAPABLE for state in states):
             first = next(state for state in states if state.state is State.CAPABLE)
-            blame = self._blame(first.because[0]) or first.because[0]
+            blame = first.because[0]
             return Finding(CheckVerdict.SKIP, f"{said}; {blame} comes first"), blame
         if all(state.state is State.ABSENT for state in states):
             # A failed capability check is the one failure; without one nothing else says that it is missing.
@@ -154,7 +155,7 @@ class _Court:
             remedy = "connect as root, or set _sudo: True in the host's data, so that it can be read"
         waived = self.waivers.get(check.id) if finding.verdict is CheckVerdict.FAIL else None
         return CheckResult(
-            check.id, finding.verdict, finding.seen, check.wanted, remedy, check.platform, check.role,
+            check.id, finding.verdict, finding.seen[:_LONGEST_SEEN], check.wanted, remedy, check.platform, check.role,
             blocked_by, waived, check.doc,
         )  # fmt: skip
 
@@ -182,8 +183,9 @@ class _Court:
         rest = [result for result in results if result.verdict not in (CheckVerdict.PASS, *_OFF)]
         rank = (CheckVerdict.FAIL, CheckVerdict.WARN, CheckVerdict.SKIP)
         off.sort(key=lambda result: rank.index(result.verdict))
-        because = tuple(result.id for result in (*off, *rest))
-        first = (*off, *rest)[0]
+        # A skipped check stands for the failed one that blocks it.
+        because = tuple(dict.fromkeys(result.blocked_by or result.id for result in (*off, *rest)))
+        first = self.results[because[0]]
         able = all(self.results[name].verdict is CheckVerdict.PASS for name in file.capability) and bool(
             file.capability
         )

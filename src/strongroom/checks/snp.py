@@ -20,7 +20,10 @@ RMP_RANGE = re.compile(
     r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})"
 )
 SEGMENTED = re.compile(r"\bSegmented RMP base table physical range\b")
-TOO_SMALL = re.compile(r"\bRMP table does not cover full system RAM.*")
+TOO_SMALL = re.compile(r"\b(?:RMP table|Segmented RMP) does not cover full system RAM.*")
+NOT_RESERVED = re.compile(
+    r"\bMemory for the RMP table has not been reserved by BIOS|\bRMP configuration not valid: .*|\bRMP segment size .* is not within .*"
+)
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled")
 IOMMU_OFF = re.compile(
     r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
@@ -141,6 +144,8 @@ def rmp_size(report: HostReport, check: Check) -> Finding:
 @judges("SNP-RMPLOG")
 def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
+    if match := report.log.find(NOT_RESERVED):
+        return failed(match[0])
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
     return (
@@ -269,8 +274,10 @@ def hiding(report: HostReport, check: Check) -> Finding:
     lines = [match for match in report.log.all(ASIDS) if match["kind"] == "-ES"]
     if lines and lines[-1]["state"] == "unusable":
         return warned(lines[-1][0])
-    value = number(report.sysfs.get("/sys/module/kvm_amd/parameters/ciphertext_hiding_asids"))
-    leaf = report.cpuid.leaf(LEAF)
+    text = report.sysfs.get("/sys/module/kvm_amd/parameters/ciphertext_hiding_asids")
+    value, leaf = number(text), report.cpuid.leaf(LEAF)
+    if text == "max":
+        return warned("all ASIDs below the minimum SEV ASID")
     if value is None:
         return (
             noted("no ciphertext hiding") if report.section("sysfs").complete else unknown(report.section("sysfs").why)

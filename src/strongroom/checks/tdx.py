@@ -171,16 +171,21 @@ def module_log(report: HostReport, check: Check) -> Finding:
     return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
 
 
-@judges("TDX-MODVER")
-def module_version(report: HostReport, check: Check) -> Finding:
-    """Where the kernel prints it. Newer ones show it in sysfs, some neither: then it is unknown."""
-    found: tuple[int, ...] = ()
+def module(report: HostReport) -> tuple[int, ...]:
+    """The module's version where the kernel printed it (three spellings) or shows it in sysfs; else an empty tuple."""
+    for path, value in report.sysfs.items():
+        if path.endswith("tdx_host/version") and version(value):
+            return version(value)
     for pattern in VERSIONS:
         if match := report.log.find(pattern):
-            found = (int(match[1]), int(match[2]), int(match[3]))
-    for path, value in report.sysfs.items():
-        if path.endswith("tdx_host/version"):
-            found = version(value) or found
+            return int(match[1]), int(match[2]), int(match[3])
+    return ()
+
+
+@judges("TDX-MODVER")
+def module_version(report: HostReport, check: Check) -> Finding:
+    """Newer kernels show it in sysfs, some show it nowhere: then it is unknown."""
+    found = module(report)
     if not found:
         return unknown(
             "the kernel did not print the module's version" if report.log.lines else report.section("dmesg").why

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
 _QUOTE = re.compile(r"^(?:> ?)+")
 _LEVEL = re.compile(r"^<\d{1,3}>")
 # "[    1.5]", "[\t0.7]", "[ 10.16]", and "[..][    T0]" of kernels that print the caller.
@@ -58,7 +59,7 @@ class Log:
 
 
 def _line(raw: str) -> Line:
-    text = _LEVEL.sub("", _QUOTE.sub("", raw.rstrip()))
+    text = _LEVEL.sub("", _QUOTE.sub("", raw[:_LONGEST].rstrip()))
     seconds = None
     for _ in range(2):  # a syslog prefix may come before the stamp, and a hostname after it
         if stamp := _STAMP.match(text):

@@ -135,7 +135,9 @@ class HostReport:
                 frozenset(controllers.split()) if controllers is not None else frozenset() if whole("sysfs") else None
             ),
             free=_free(lines("disk")),
-            listeners=_listeners(lines("listeners")) if "listeners" in found else None,
+            listeners=_listeners(lines("listeners"))
+            if "listeners" in found and not found["listeners"].reasons
+            else None,
             roles=frozenset(lines("state")) if "state" in found else None,
             containerd=assignments(lines("containerd")) if "containerd" in found else None,
             processor=linux.cpu(lines("cpuinfo")),

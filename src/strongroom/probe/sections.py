@@ -38,6 +38,19 @@ class Section:
         return "; ".join(self.reasons) or ("not in what was probed" if self.present else "not probed")
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def clean(line: str) -> str:
+    """A line without colours, and with a mark in place of what no terminal and no JSON should be handed: a host's text ends
+    up in reports."""
+    text = line.rstrip("\r\n")
+    if text.isprintable():
+        return text
+    text = _COLOUR.sub("", text)
+    return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
+
+
 def schema(lines: Sequence[str]) -> int | None:
     """The schema number of a probe's output, or None where there is no header."""
     for line in lines[:20]:
@@ -73,7 +86,7 @@ def section(name: str, sections: Mapping[str, Sequence[str]]) -> Section:
     reasons: list[str] = []
     complete, cut, source = False, False, None
     for line in sections[name]:
-        text = line.rstrip("\r\n")
+        text = clean(line)
         if text == END:
             complete = True
         elif text.startswith(_MARKERS):

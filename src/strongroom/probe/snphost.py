@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LINE = re.compile(r"^\[\s*(?:\x1b\[[0-9;]*m)?\s*(PASS|FAIL|SKIP|WARN)\s*(?:\x1b\[[0-9;]*m)?\s*\]\s*-\s+(.+?)\s*$")
+_LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*-\s+(.+?)\s*$")
 
 
 class Answer(NamedTuple):
