@@ -26,6 +26,7 @@ HANDLER = "kata-qemu-coco-dev"
 CONFIG = "/etc/containerd/config.toml"
 POD = {
     "metadata": {"name": "pod", "namespace": "default", "uid": "of-the-test", "attempt": 0},
+    "labels": {"io.kubernetes.pod.uid": "of-the-test"},  # as the kubelet sets it
     "log_directory": "/tmp/pods",
     "linux": {"security_context": {"namespace_options": {"network": 2}}},
 }
