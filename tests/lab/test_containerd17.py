@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -26,6 +25,7 @@ HANDLER = "kata-qemu-coco-dev"
 CONFIG = "/etc/containerd/config.toml"
 POD = {
     "metadata": {"name": "pod", "namespace": "default", "uid": "of-the-test", "attempt": 0},
+    "labels": {"io.kubernetes.pod.uid": "of-the-test"},  # as the kubelet sets it
     "log_directory": "/tmp/pods",
     "linux": {"security_context": {"namespace_options": {"network": 2}}},
 }
@@ -41,13 +41,12 @@ def lab() -> Iterator[state.Lab]:
     """A host with Debian's containerd, with a state folder of its own and the shared cache."""
     folder = tempfile.mkdtemp(prefix="sr-")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", os.environ.get("STRONGROOM_TEST_STATE", folder))
+        patch.setenv("XDG_STATE_HOME", folder)
         patch.setenv("STRONGROOM_LAB", "rt17")
         try:
             yield vm.up("rt17", ["cp1"], memory=2048, cpus=2, packages=["containerd"])
         finally:
-            if "STRONGROOM_TEST_STATE" not in os.environ:
-                vm.down("rt17")
+            vm.down("rt17")
             shutil.rmtree(folder)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import ConfigError
+from strongroom.model.bundle import Artifact
 from strongroom.model.cluster import Mode
 from strongroom.phases.destroy import undo_phases
+from strongroom.plan.artifacts import Image
 from strongroom.plan.files import File
 from strongroom.plan.home import Home
 from strongroom.plan.kubeadm import ControlPlane, Worker
@@ -26,6 +28,19 @@ from strongroom.plan.traces import Traces
 from tests.unit.test_cli import bundle, inventory  # noqa: F401 - a fixture
 from tests.unit.test_plan import OWNER, look, make, run
 
+IMAGE = Artifact(
+    component="pause",
+    version="1",
+    arch="amd64",
+    kind="image",
+    file="pause",
+    size=1,
+    sha256="0" * 64,
+    licence="Apache-2.0",
+    source="https://example.org",
+    image="example/pause:1",
+    image_digest=f"sha256:{'1' * 64}",
+)
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 
 
@@ -239,6 +254,36 @@ def test_a_shim_that_runs_is_found_by_its_program_and_keeps_the_runtime(tmp_path
     (step,) = NoPods(str(tmp_path / "kata"), force=True).undo(seen)
     assert step.sentence.startswith("end the pods")
     assert resource.why_not(look([resource], tmp_path)[resource.key]) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "removed"),
+    [
+        (["example/pause:1"], "example/pause:1"),
+        (["example/pause:1", "sha256:abc"], "sha256:abc example/pause:1"),
+        (["example/pause:1", "sha256:abc", "theirs/pause:2"], "example/pause:1"),
+    ],
+)
+def test_an_image_goes_with_the_name_that_cri_gave_it_unless_others_use_it(
+    tmp_path: Path, names: list[str], removed: str
+) -> None:
+    image = Image(IMAGE, tmp_path / "pause")
+    (step,) = image.undo(Observed((f"digest={IMAGE.image_digest}", "pinned=yes", "imported=yes")))
+    listed = " ".join(names)
+    (tmp_path / "ctr").write_text(
+        f'#!/bin/sh\ncase "$*" in *" ls "*) printf "%s\\n" {listed};; *) echo "$*" > {tmp_path}/said;; esac\n'
+    )
+    (tmp_path / "ctr").chmod(0o755)
+    script = _local(carry_out([step]), tmp_path).replace(" PATH=", f" PATH={tmp_path}:")
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "said").read_text() == f"-n k8s.io images rm --sync {removed}\n"
+
+
+def test_an_image_that_was_there_before_us_stays(tmp_path: Path) -> None:
+    image = Image(IMAGE, tmp_path / "pause")
+    assert image.undo(Observed((f"digest={IMAGE.image_digest}", "pinned=yes"))) == []
+    assert image.undo(Observed()) == []
 
 
 # the verb

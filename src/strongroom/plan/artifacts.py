@@ -158,5 +158,11 @@ class Image(Resource):
     def undo(self, seen: Observed) -> list[Step]:
         if "imported" not in seen.fields():  # absent, or somebody else's, which we have only pinned
             return []
-        script = f"ctr -n k8s.io images rm --sync {quote(str(self.artifact.image))} >/dev/null"
+        # CRI adds a name of its own to what it used, the image's id; it goes with the last name that others gave.
+        reference = quote(str(self.artifact.image))
+        script = (
+            f"ids=$(ctr -n k8s.io images ls -q target.digest=={self.artifact.image_digest} | grep -vxF {reference} || true)\n"
+            "! printf '%s\\n' \"$ids\" | grep -v '^$' | grep -qv -e ^sha256: -e @sha256: || ids=\n"
+            f"ctr -n k8s.io images rm --sync $ids {reference} >/dev/null"
+        )
         return [Step(self.key, f"remove the image {self.artifact.image}", script)]

@@ -11,8 +11,9 @@ import (
 )
 
 // containerd before 2.3 has another way to start a shim: options on stdin, all else in flags and the environment, the
-// bare address as the answer; and it speaks the second version of the task service. Kata's own shim does all of that, so
-// its stand-in has to. The two versions of the service differ by their name alone (api/runtime/task/v2 and v3).
+// bare address as the answer, and the same address in a file, where containerd 1.7 looks for it after a restart; and it
+// speaks the second version of the task service. Kata's own shim does all of that, so its stand-in has to. The two versions
+// of the service differ by their name alone (api/runtime/task/v2 and v3).
 
 const secondTaskService = "containerd.task.v2.Task"
 
@@ -24,6 +25,10 @@ func (s standIn) Start(ctx context.Context, params *bootapi.BootstrapParams) (*b
 	// Options on stdin can pass for parameters, and are not: their type's name would be the instance's.
 	result, err := s.Shim.Start(ctx, legacyParams(os.Args, os.Getenv))
 	if err != nil {
+		return nil, err
+	}
+	// containerd starts a shim in the folder of its bundle.
+	if err := os.WriteFile("address", []byte(result.Address), 0o600); err != nil {
 		return nil, err
 	}
 	if _, err := fmt.Print(result.Address); err != nil {
