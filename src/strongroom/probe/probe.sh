@@ -220,7 +220,7 @@ s_containerd() {
     echo "program=$(readlink -f "$program")"
     echo "version=$(patient "$program" --version)"
     # Only the complaint: the configuration itself can hold a registry's password.
-    refused=$("$program" config dump 2>&1 >/dev/null) || printf 'refused=%s\n' "$(printf '%s\n' "$refused" | tail -n 1)"
+    refused=$("$program" config dump 2>&1 >/dev/null </dev/null ) || printf 'refused=%s\n' "$(printf '%s\n' "$refused" | tail -n 1)"
 }
 
 s_time() {

@@ -18,7 +18,7 @@ from strongroom.probe.text import assignments, number, words
 SECTIONS = (
     "uname", "os-release", "virt", "cpuinfo", "cpuid", "msr", "cmdline", "kconfig", "dmesg", "sysfs", "modules", "devices",
     "meminfo", "iomem", "dmi", "units", "qemu", "firmware-files", "nvidia-gpu-tools", "nvidia-smi-conf-compute", "lspci",
-    "snphost", "sev-status", "sgx-status", "efivars", "sysctl", "user", "disk", "listeners", "state", "time", "controller",
+    "snphost", "sev-status", "sgx-status", "efivars", "sysctl", "user", "disk", "listeners", "state", "containerd", "time", "controller",
 )  # fmt: skip
 """Every section there is. All but ``controller`` are the probe's; that one is ours: when the output arrived."""
 
