@@ -10,7 +10,7 @@ N ?= 10
 INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system lab test lint unit e2e torture relock wheel clean
+.PHONY: help setup setup-system lab test lint unit workers torture relock wheel clean
 
 help: ## Show this help.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,10 +36,13 @@ lint: setup ## Formatting, lint, types and import contracts.
 	$(BIN)/lint-imports
 
 unit: setup ## Tests that need no host.
-	$(BIN)/pytest -m "not lab"
+	$(BIN)/pytest -m "not lab and not workers"
 
 test: setup ## Lint, types, unit tests and the lab run end to end.
 	@bash tools/test.sh
+
+workers: setup ## Tests on two hosts at once: a worker joins, every drift, plain pyinfra.
+	$(BIN)/pytest -m workers -v
 
 torture: setup ## Hostile probes, then kills and power cuts inside named steps: SEED=1 N=10 INPUTS=1000000.
 	$(BIN)/python -m tests.hostile --seed $(SEED) --count $(INPUTS)

@@ -1,31 +1,35 @@
-"""One lab for all tests that need a cluster: two hosts, with a state folder of their own and the user's cache."""
+"""Labs for tests that need a cluster."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from strongroom.lab import state, vm
-from tests.torture import HOSTS
 
 
-@pytest.fixture(scope="session")
-def road() -> Iterator[state.Lab]:
-    """A control plane host and a worker, bare at first; what a test makes of them, the next one finds."""
+def own_lab(name: str, hosts: Sequence[str]) -> Iterator[state.Lab]:
+    """A lab with a state folder of its own and the user's cache; commands find it by the environment."""
     folder = tempfile.mkdtemp(prefix="sr-")
-    before = {name: os.environ.get(name) for name in ("XDG_STATE_HOME", "STRONGROOM_LAB")}
-    os.environ.update(XDG_STATE_HOME=folder, STRONGROOM_LAB="road")
+    before = {key: os.environ.get(key) for key in ("XDG_STATE_HOME", "STRONGROOM_LAB")}
+    os.environ.update(XDG_STATE_HOME=folder, STRONGROOM_LAB=name)
     try:
-        yield vm.up("road", HOSTS)
+        yield vm.up(name, hosts)
     finally:
-        vm.down("road")
+        vm.down(name)
         left = [path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock"]
         shutil.rmtree(folder)
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        for key, value in before.items():
+            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
         assert [path for path in left if path.name != ".lock"] == [], "down left files behind"
+
+
+@pytest.fixture(scope="module")
+def road() -> Iterator[state.Lab]:
+    """One host, bare at first; what a test makes of it, the next one finds."""
+    yield from own_lab("road", ("cp1",))
