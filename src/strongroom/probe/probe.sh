@@ -218,7 +218,7 @@ s_containerd() {
     program=$(systemctl show containerd.service -p ExecStart | sed -n 's/^ExecStart={ path=\([^ ;]*\).*/\1/p')
     [ -n "$program" ] && [ -x "$program" ] || return 0
     echo "program=$(readlink -f "$program")"
-    echo "version=$(patient "$program" --version)"
+    echo "version=$("$program" --version)"
     # Only the complaint: the configuration itself can hold a registry's password.
     refused=$("$program" config dump 2>&1 >/dev/null </dev/null ) || printf 'refused=%s\n' "$(printf '%s\n' "$refused" | tail -n 1)"
 }
