@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from strongroom.plan.resource import Observed, Resource, Step, quote
+from strongroom.plan.script import STATE, token
 
 CONFIG = "/etc/strongroom/kubeadm.yaml"
+_START, _JOIN = "control plane", "worker node"
 LOG = "/var/log/strongroom-kubeadm.log"
 _SOCKET = "unix:///run/containerd/containerd.sock"
 _RESET = (
@@ -50,7 +52,7 @@ class ControlPlane(Resource):
 
     @property
     def key(self) -> str:
-        return "control plane"
+        return _START
 
     def read(self) -> str:
         return (
@@ -121,8 +123,10 @@ class NodeFiles(Resource):
         return f'{self._render()} || fail "{CONFIG}: {reason}"'
 
     def read(self) -> str:
-        names = " ".join(self.paths)
+        names, begun = " ".join(self.paths), f"{token(_START)} {token(_JOIN)}"
         return (
+            # A start or join that was cut off is begun anew, and brings these files along.
+            f"for j in {begun}; do [ ! -e {STATE}/journal/$j ] || exit 0; done\n"
             f"[ -f /etc/kubernetes/kubelet.conf ] && [ -f {CONFIG} ] || exit 0\n{self._render()} ||"
             ' { echo "error=$(tail -n 1 $d/.log)"; exit 0; }\n'
             f'for f in {names}; do [ -f "$d/${{f##*/}}" ] || continue\n'
@@ -140,7 +144,7 @@ class NodeFiles(Resource):
         mode = "0600" if path.startswith("/etc/kubernetes") else "0644"
         script = (
             f'{self._render()} || fail "$(grep -i -e error -e fatal $d/.log | head -n 1)"\n'
-            f'put {path} {mode} root:root < "$d/{path.rpartition("/")[2]}"'
+            f'f="$d/{path.rpartition("/")[2]}"; cmp -s "$f" {path} || put {path} {mode} root:root < "$f"'
         )
         return Step(f"kubeadm's file {path}", f"write {path} (differs from what kubeadm makes of {CONFIG})", script)
 
@@ -155,7 +159,7 @@ class Worker(Resource):
 
     @property
     def key(self) -> str:
-        return "worker node"
+        return _JOIN
 
     def read(self) -> str:
         return f"[ -f /etc/kubernetes/kubelet.conf ] && echo joined=yes\n{_OURS}"
