@@ -25,6 +25,7 @@ need /usr/include/unistd.h libc6-dev
 need /usr/include/seccomp.h libseccomp-dev
 need nft nftables
 need zstd zstd
+need busybox busybox-static
 need git git
 need /etc/ssl/certs/ca-certificates.crt ca-certificates
 need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring

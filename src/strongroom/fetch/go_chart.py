@@ -12,7 +12,6 @@ from pathlib import Path
 from strongroom.errors import StrongroomError
 from strongroom.fetch import chart
 from strongroom.fetch.go_recipe import GoRecipe
-from strongroom.fetch.hashing import sha256_file
 from strongroom.model.bundle import Artifact
 from strongroom.model.lock import GoComponent
 
@@ -24,24 +23,15 @@ def build(wanted: GoRecipe, component: GoComponent, work: Path, folder: Path) ->
         StrongroomError: the module's zip has another sum, it has no such chart, or helm can't be built or fails.
     """
     assert component.chart is not None
-    source = _chart(wanted, component)
+    folder_of_chart = _chart(wanted, component)
     helm = wanted.compile(wanted.lock.module(component.chart.helm_module), component.chart.helm_package, work / "helm")
     kubernetes = wanted.lock.version("kube-apiserver")
     path = folder / "artifacts" / f"{component.component}-{component.version}-{wanted.arch}.yaml"
-    chart.render(str(helm), source, component.component, kubernetes, path)
+    chart.render(str(helm), folder_of_chart, component.component, kubernetes, path)
     helm.unlink()
     module = wanted.lock.module(component.module)
-    return Artifact(
-        component=component.component,
-        version=component.version,
-        arch=wanted.arch,
-        kind=component.kind,
-        file=path.name,
-        size=path.stat().st_size,
-        sha256=sha256_file(path),
-        licence=component.licence or module.licence,
-        source=f"{component.source or module.source} (chart of the Go module, rendered for Kubernetes {kubernetes})",
-    )
+    source = component.source or module.source
+    return wanted.artifact(component, path, f"{source} (chart of the Go module, rendered for Kubernetes {kubernetes})")
 
 
 def _chart(wanted: GoRecipe, component: GoComponent) -> Path:

@@ -138,16 +138,10 @@ def _pack(wanted: GoRecipe, module: GoModule, component: GoComponent, members: l
     for member in members:
         if member.path is not None and member.path.is_relative_to(folder.parent):
             member.path.unlink(missing_ok=True)
-    return Artifact(
-        component=component.component,
-        version=component.version,
-        arch=wanted.arch,
-        kind=component.kind,
-        file=path.name,
-        size=path.stat().st_size,
-        sha256=sha256_file(path),
-        licence=component.licence or module.licence,
-        source=f"{source}; {wanted.compiler})" if module.cgo else f"{source})",
+    return wanted.artifact(
+        component,
+        path,
+        f"{source}; {wanted.compiler})" if module.cgo else f"{source})",
         stand_in=component.stand_in,
         strip=component.strip,
         subdir=component.subdir,

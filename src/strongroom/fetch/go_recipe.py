@@ -6,14 +6,15 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
 from strongroom.fetch import chart, lockfile, nft
 from strongroom.fetch.go_toolchain import Toolchain, toolchain
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
-from strongroom.model.bundle import Arch
-from strongroom.model.lock import GoLock, GoModule
+from strongroom.model.bundle import Arch, Artifact
+from strongroom.model.lock import GoComponent, GoLock, GoModule
 
 #: Raise it when the same sources are packed differently than before.
 PACKING = 1
@@ -48,6 +49,21 @@ class GoRecipe:
             arguments += ["-tags", ",".join(module.tags)]
         self.toolchain.run([*arguments, package], self.root / module.name, cgo=module.cgo)
         return out
+
+    def artifact(self, component: GoComponent, path: Path, source: str, **more: Any) -> Artifact:
+        """A component's built file as the manifest lists it; ``more`` is what its kind adds."""
+        return Artifact(
+            component=component.component,
+            version=component.version,
+            arch=self.arch,
+            kind=component.kind,
+            file=path.name,
+            size=path.stat().st_size,
+            sha256=sha256_file(path),
+            licence=component.licence or self.lock.module(component.module).licence,
+            source=source,
+            **more,
+        )
 
 
 def sources(root: Path) -> list[Path]:
