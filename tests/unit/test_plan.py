@@ -212,6 +212,16 @@ def test_kubeadms_files_are_named_one_by_one(tmp_path: Path) -> None:
     assert run(carry_out([again]), tmp_path).returncode != 0  # there is no kubeadm configuration on this machine
 
 
+def test_kubeadms_files_come_from_the_kubeadm_that_is_pinned_not_from_the_path(tmp_path: Path) -> None:
+    kubeadm = tmp_path / "kubeadm"
+    kubeadm.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    kubeadm.chmod(0o755)
+    files = NodeFiles(control_plane=True, programs=(str(tmp_path),))
+    done = run(carry_out(files.steps(Observed(("error=x",)))), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").exists()
+
+
 def test_images_of_a_containerd_that_does_not_answer_are_not_taken_for_absent(tmp_path: Path) -> None:
     digest = f"sha256:{'0' * 64}"
     artifact = Artifact(

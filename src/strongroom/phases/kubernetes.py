@@ -177,9 +177,11 @@ class KubernetesPhase:
         )
         names = [*(CONTROL_PLANE_IMAGES if plane else ()), *NODE_IMAGES, *(["coredns"] if dns and plane else [])]
         wanted: list[Resource] = [Traces(self.name, data=DATA, folders=FOLDERS)]
+        programs: list[str] = []
         for name in ("kubelet", "kubeadm", *(["kubectl"] if plane else [])):
             program = component(context, name)
             wanted += [program, *links(program.artifact)]
+            programs.append(f"{program.prefix}/bin")
         unit = File("/etc/systemd/system/kubelet.service", template("kubernetes/kubelet.service"))
         wanted.append(unit)
         if inventory.cluster.kubernetes.cni == "ptp":
@@ -196,6 +198,6 @@ class KubernetesPhase:
         else:
             wanted.append(Worker(host.name, host.address))
         # kubeadm starts the kubelet and writes what it runs with; from then on both are ours to keep as they should be.
-        files = NodeFiles(control_plane=plane)
+        files = NodeFiles(control_plane=plane, programs=tuple(programs))
         kubelets = [path for path in files.paths if path.startswith("/var/lib/kubelet/")]
         return [*wanted, files, Unit("kubelet.service", restart_on=(unit.path, "/usr/local/bin/kubelet", *kubelets))]

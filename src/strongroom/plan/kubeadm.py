@@ -99,6 +99,8 @@ class NodeFiles(Resource):
     """
 
     control_plane: bool
+    # Where kubeadm and the kubelet that it asks for its version are taken from, before the PATH: links on it may have drifted.
+    programs: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -113,9 +115,10 @@ class NodeFiles(Resource):
     def _render(self) -> str:
         """Leaves kubeadm's files in ``$d``."""
         skip = ",".join((*_OTHER_PHASES, *(() if self.control_plane else ("control-plane", "etcd"))))
+        path = ":".join((*(quote(folder) for folder in self.programs), "$PATH"))
         return (
             "d=$(mktemp -d /run/strongroom-kubeadm.XXXXXX); trap 'rm -rf \"$d\"' EXIT\n"
-            f'KUBEADM_INIT_DRYRUN_DIR="$d" kubeadm init --dry-run --config {CONFIG} --skip-phases {skip} > "$d/.log" 2>&1'
+            f'PATH={path} KUBEADM_INIT_DRYRUN_DIR="$d" kubeadm init --dry-run --config {CONFIG} --skip-phases {skip} > "$d/.log" 2>&1'
         )
 
     def _render_or_fail(self) -> str:
