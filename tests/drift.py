@@ -1,8 +1,8 @@
 """Changes every managed thing on every host by hand, and holds `plan` to naming exactly that, and `apply` to mending it.
 
-``python -m tests.drift`` takes the converged cluster of ``inventories/lab.py``. All things of one kind are spoiled
-together, kind after kind; ``--one-by-one`` spoils each alone, which takes an hour on an emulated host. What cannot be
-changed on a running host is printed with the reason.
+``python -m tests.drift`` takes the converged cluster of ``inventories/lab.py``. What does not disturb each other is
+spoiled together, round after round, and plan has to name exactly that; ``--one-by-one`` spoils each thing alone, which takes
+hours on an emulated host. What cannot be changed on a running host is printed with the reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 # First, for it patches sockets for pyinfra's greenlets.
 import strongroom.cli.main  # noqa: F401
 from strongroom.cli.common import running
+from strongroom.engine.remote import Remote
 from strongroom.engine.runner import Run, pending
 from strongroom.kube.access import api
 from strongroom.model.cluster import Host
@@ -62,6 +63,14 @@ SPOILS: dict[str, tuple[type[Resource], Callable[[Any], str]]] = {
         lambda image: f"ctr -n k8s.io images label {quote(image.artifact.image)} io.cri-containerd.pinned= > /dev/null",
     ),
 }  # fmt: skip
+# Rounds of kinds that can be spoiled together. A unit that is stopped is apart from what only it could tell: images of a
+# containerd that is off, routes that a unit sets.
+ROUNDS = (
+    ("content of files", "links", "sysctls", "programs", "pins of images", "routes"),
+    ("mode of files", "units stopped", "modes of programs", "swap"),
+    ("owner of files", "units disabled", "modules", "kubeadm's files"),
+    ("files removed",),
+)
 # On a running host in use by everything else; `restart` brings what it carries down with it.
 LEFT_OUT = {ControlPlane: "a cluster is started once, and never again by a plan", Worker: "a node joins once"}
 
@@ -112,14 +121,42 @@ class Drift:
         steps = pending(resources, self.run.session.remote(host))
         return sorted({step.resource for step in steps if step.because is None})
 
-    def hold(self, what: str, spoiled: dict[str, list[str]], mend: Sequence[HostPhase]) -> None:
-        """Plan names exactly what was spoiled; apply mends it; then nothing is left."""
+    def all_named(self) -> dict[str, list[str]]:
+        """The same of every host that has something to name."""
+        hosts = self.run.context.inventory.hosts
+        found = self.run.session.each(hosts, lambda host, _: self.named(host))
+        return {host.name: keys for host, keys in zip(hosts, found, strict=True) if keys}
+
+    def spoil(self, batch: Sequence[tuple[str, Place]]) -> dict[str, list[str]]:
+        """Spoil things, one execution a host; returns by host what plan has to name."""
+        chosen = [host for host in self.run.context.inventory.hosts if any(place.host == host for _, place in batch)]
+
+        def one(host: Host, remote: Remote) -> list[str]:
+            own = [(what, place) for what, place in batch if place.host == host]
+            scripts = [
+                f"( set -e; {SPOILS[what][1](place.resource)}\n) >&2 && echo spoiled={number} || :"
+                for number, (what, place) in enumerate(own)
+            ]
+            done = remote.run("\n".join(scripts), doing="spoiling")
+            keys = []
+            for number, (what, place) in enumerate(own):
+                if f"spoiled={number}" in done:
+                    keys += place.keys
+                else:
+                    left_out = {"left out": place.resource.key, "host": host.name, "reason": f"{what}: in use"}
+                    print(json.dumps(left_out), flush=True)
+            return sorted(set(keys))
+
+        found = self.run.session.each(chosen, one)
+        return {host.name: keys for host, keys in zip(chosen, found, strict=True) if keys}
+
+    def hold(self, what: str, batch: Sequence[tuple[str, Place]]) -> None:
+        """Plan names exactly what was spoiled, and apply mends it; whether all of it, the next plan tells."""
         started = time.monotonic()
-        hosts = [host for host in self.run.context.inventory.hosts if host.name in spoiled]
-        found = {host.name: self.named(host) for host in hosts}
-        self.run.phases(mend)
-        left = {host.name: self.named(host) for host in hosts}
-        ok = found == {name: sorted(keys) for name, keys in spoiled.items()} and not any(left.values())
+        spoiled = self.spoil(batch)
+        found = self.all_named()
+        self.run.phases([phase for phase in self.phases if any(place.phase is phase for _, place in batch)])
+        ok = found == spoiled
         self.wrong += not ok
         line = {
             "spoiled": what,
@@ -127,28 +164,22 @@ class Drift:
             "ok": ok,
             "seconds": round(time.monotonic() - started),
         }
-        print(json.dumps(line if ok else {**line, "wanted": spoiled, "named": found, "left": left}), flush=True)
+        print(json.dumps(line if ok else {**line, "wanted": spoiled, "named": found}), flush=True)
 
-    def batches(self, kind: type[Resource]) -> Iterator[list[Place]]:
-        """All places of a kind at once, or one by one."""
-        chosen = [place for place in self.places if type(place.resource) is kind]
-        yield from [[place] for place in chosen] if self.one_by_one else [chosen]
+    def round(self, kinds: Sequence[str]) -> None:
+        """Spoil all things of these kinds, together or one by one."""
+        chosen = [(what, place) for what in kinds for place in self.places if type(place.resource) is SPOILS[what][0]]
+        if self.one_by_one:
+            for what, place in chosen:
+                self.hold(f"{what}: {place.resource.key}", [(what, place)])
+        elif chosen:
+            self.hold(", ".join(kinds), chosen)
 
-    def hosts(self, what: str) -> None:
-        """Spoil things on hosts."""
-        kind, script = SPOILS[what]
-        for batch in self.batches(kind):
-            spoiled: dict[str, list[str]] = {}
-            for place in batch:
-                command = f"( set -e; {script(place.resource)}\n) && echo spoiled || :"
-                done = self.run.session.remote(place.host).run(command, doing=f"spoiling {place.resource.key}")
-                if "spoiled" in done:
-                    spoiled.setdefault(place.host.name, []).extend(place.keys)
-                else:
-                    print(json.dumps({"left out": place.resource.key, "host": place.host.name, "reason": "in use"}))
-            touched = [phase for phase in self.phases if any(place.phase is phase for place in batch)]
-            if spoiled:
-                self.hold(what, spoiled, touched)
+    def nothing_left(self, when: str) -> None:
+        """Plan has nothing to name."""
+        if left := self.all_named():
+            self.wrong += 1
+            print(json.dumps({"left": left, "when": when}), flush=True)
 
     def controller(self, what: str, phase: ControllerPhase, wanted: Sequence[str]) -> None:
         """The same for what a controller phase manages; it was spoiled already."""
@@ -197,7 +228,7 @@ class Drift:
 
 
 def main() -> None:
-    """Spoil, plan, mend, kind after kind."""
+    """Spoil, plan, mend, round after round."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one-by-one", action="store_true")
     parser.add_argument("--only", choices=[*SPOILS, "cluster"], action="append")
@@ -206,12 +237,11 @@ def main() -> None:
         drift = Drift(run, arguments.one_by_one)
         for kind, reason in LEFT_OUT.items():
             print(json.dumps({"left out": kind.__name__, "reason": reason}))
-        for host in run.context.inventory.hosts:
-            if before := drift.named(host):
-                sys.exit(f"{host.name} has not converged: {', '.join(before)}")
-        for what in SPOILS:
-            if not arguments.only or what in arguments.only:
-                drift.hosts(what)
+        if before := drift.all_named():
+            sys.exit(f"not converged: {before}")
+        for kinds in ROUNDS:
+            drift.round([what for what in kinds if not arguments.only or what in arguments.only])
+        drift.nothing_left("after the last round")
         if not arguments.only or "cluster" in arguments.only:
             drift.cluster()
     sys.exit(1 if drift.wrong else 0)

@@ -25,6 +25,8 @@ need /usr/include/unistd.h libc6-dev
 need /usr/include/seccomp.h libseccomp-dev
 need nft nftables
 need zstd zstd
+need swtpm swtpm
+need /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
 need busybox busybox-static
 need git git
 need /etc/ssl/certs/ca-certificates.crt ca-certificates

@@ -7,19 +7,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strongroom.lab import state, vm
 
 
-def own_lab(name: str, hosts: Sequence[str]) -> Iterator[state.Lab]:
+def own_lab(name: str, hosts: Sequence[str], **how: Any) -> Iterator[state.Lab]:
     """A lab with a state folder of its own and the user's cache; commands find it by the environment."""
     folder = tempfile.mkdtemp(prefix="sr-")
     before = {key: os.environ.get(key) for key in ("XDG_STATE_HOME", "STRONGROOM_LAB")}
     os.environ.update(XDG_STATE_HOME=folder, STRONGROOM_LAB=name)
     try:
-        yield vm.up(name, hosts)
+        yield vm.up(name, hosts, **how)
     finally:
         vm.down(name)
         left = [path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock"]

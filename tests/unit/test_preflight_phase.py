@@ -27,6 +27,7 @@ class FakeSession:
     def __init__(self, machines: dict[str, Sections]) -> None:
         self.machines = machines
         self.asked: list[str] = []
+        self.unreachable: dict[str, str] = {}
 
     def each(self, hosts: Sequence[Host], function: Callable[[Host, Any], Any]) -> list[Any]:
         return [
@@ -65,8 +66,8 @@ def run(platform: str, machine: Sections, **cluster: Any) -> tuple[PreflightPhas
 def test_a_host_that_is_what_is_asked_for_passes(platform: str, machine: str) -> None:
     phase, session = run(platform, make(machine))
     assert sorted(session.asked) == ["cp1", "w1"]
-    assert set(phase.sections["w1"]) == set(make(machine))
-    assert phase.judgements["w1"].checks[0].id == "HOST-PLATFORM"
+    assert phase.outcome is not None
+    assert phase.outcome.judgements["w1"].checks[0].id == "HOST-PLATFORM"
 
 
 def refusal(platform: str, machine: Sections, **cluster: Any) -> PreflightRefused:
@@ -97,7 +98,8 @@ def test_what_could_not_be_read_is_refused_too() -> None:
 
 def test_a_waiver_of_the_only_obstacle_lets_the_host_through() -> None:
     phase, _ = run("snp", FAULTS["SNP-CFG"].change(make("snp")), waive={"SNP-CFG": "VLEKs come later"})
-    result = phase.judgements["w1"].check("SNP-CFG")
+    assert phase.outcome is not None
+    result = phase.outcome.judgements["w1"].check("SNP-CFG")
     assert result is not None
     assert result.waived == "VLEKs come later"
 

@@ -15,8 +15,8 @@ import pytest
 from strongroom.catalog.load import checks as catalogue
 from strongroom.checks.judge import judge
 from strongroom.checks.verdict import State
-from strongroom.phases.preflight import probe_script
 from strongroom.probe.report import SECTIONS, HostReport
+from strongroom.probe.script import probe_script
 from strongroom.probe.sections import END, SCHEMA, schema, split
 
 SCRIPT = probe_script()

@@ -14,7 +14,7 @@ import strongroom, sys
 from strongroom import paths
 from strongroom.phases.base import template
 from strongroom.phases.context import shims
-from strongroom.phases.preflight import probe_script
+from strongroom.probe.script import probe_script
 assert strongroom.__file__.startswith(sys.argv[1]), strongroom.__file__
 assert str(paths.data("deploys", "confidential_containers.py")).startswith(sys.argv[1])
 assert b"containerd" in template("containerd/containerd.service")

@@ -14,9 +14,12 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Needs:
-    """What this host has to offer: architecture, MiB of memory and of free disk by path, ports by their user."""
+    """What this host has to offer: architecture, MiB of memory and of free disk by path, ports by their user.
 
-    arch: str
+    ``arch`` is None where it is not known which one is wanted.
+    """
+
+    arch: str | None
     memory: int
     free: dict[str, int]
     ports: dict[int, str]
@@ -25,7 +28,7 @@ class Needs:
 def judge(report: HostReport, needs: Needs) -> list[CheckResult]:
     """All of them, in the order an operator reads them."""
     return [
-        _arch(report, needs),
+        *([_arch(report, needs.arch)] if needs.arch else []),
         _root(report),
         _cgroups(report),
         _memory(report, needs),
@@ -34,12 +37,12 @@ def judge(report: HostReport, needs: Needs) -> list[CheckResult]:
     ]
 
 
-def _arch(report: HostReport, needs: Needs) -> CheckResult:
-    wanted = f"{needs.arch}, as the bundle"
+def _arch(report: HostReport, arch: str) -> CheckResult:
+    wanted = f"{arch}, as the bundle"
     if report.machine is None:
         return CheckResult("HOST-ARCH", CheckVerdict.UNKNOWN, "not probed", wanted)
     found = ARCHITECTURES.get(report.machine, report.machine)
-    verdict = CheckVerdict.PASS if found == needs.arch else CheckVerdict.FAIL
+    verdict = CheckVerdict.PASS if found == arch else CheckVerdict.FAIL
     return CheckResult("HOST-ARCH", verdict, found, wanted, f"use a bundle for {found}")
 
 

@@ -65,6 +65,9 @@ def up(
             "--packages", metavar="NAMES", help="Debian packages that its hosts have besides (containerd,jq)."
         ),
     ] = None,
+    tpm: Annotated[
+        bool, typer.Option("--tpm", help="Boot by UEFI, measured into a software TPM (needs swtpm and ovmf).")
+    ] = False,
     accel: Annotated[
         Accel, typer.Option("--accel", help="auto takes KVM where a trial boot in it works, else TCG.")
     ] = Accel.AUTO,
@@ -72,7 +75,7 @@ def up(
     """Start a lab and wait until its hosts take logins; what runs already is left alone."""
     names = None if hosts is None else making.parse_hosts(hosts)
     extra = None if packages is None else making.parse_packages(packages)
-    lab = vm.up(name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, accelerator=accel.value)
+    lab = vm.up(name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, measured=tpm or None, accelerator=accel.value)
     print_status(lab)
 
 

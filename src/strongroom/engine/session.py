@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from getpass import getuser
 from typing import Any, TypeVar
@@ -37,10 +37,17 @@ class _Errors(BaseStateCallback):
 class Session:
     """All hosts of an inventory, connected and locked for one operator."""
 
-    def __init__(self, inventory: Inventory, state: State, remotes: dict[str, Remote]) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        state: State,
+        remotes: dict[str, Remote],
+        unreachable: Mapping[str, str] | None = None,
+    ) -> None:
         self.inventory = inventory
         self.state = state
         self.remotes = remotes
+        self.unreachable = unreachable or {}
 
     def remote(self, host: Host) -> Remote:
         """The connection to a host."""
@@ -77,8 +84,10 @@ class Session:
 
 
 @contextmanager
-def connect(pyinfra_inventory: PyinfraInventory, inventory: Inventory, *, lock: bool = True) -> Iterator[Session]:
-    """Connect to every host, or to none.
+def connect(
+    pyinfra_inventory: PyinfraInventory, inventory: Inventory, *, lock: bool = True, some: bool = False
+) -> Iterator[Session]:
+    """Connect to every host, or to none; with ``some`` to those that answer, the others are the session's ``unreachable``.
 
     ``lock`` takes the operator lock on each host: held by the connection, so it ends with it, however that ends.
 
@@ -94,13 +103,13 @@ def connect(pyinfra_inventory: PyinfraInventory, inventory: Inventory, *, lock: 
             connect_all(state)
     except PyinfraError:
         pass  # its message names no host; the callback has them all
-    if errors.of:
+    if errors.of and not some:
         disconnect_all(state)
         raise StrongroomError(
             "\n".join(f"{name}: cannot connect: {text}" for name, text in sorted(errors.of.items())),
             hint="check address, user and host key (ssh_known_hosts_file) in the inventory; nothing was changed",
         )
-    session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory})
+    session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory}, errors.of)
     channels: list[Any] = []
     try:
         if lock:

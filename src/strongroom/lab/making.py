@@ -79,6 +79,8 @@ def make(
     accelerator: Accelerator,
     root: str,
     packages: Sequence[str] = (),
+    *,
+    tpm: bool = False,
 ) -> Lab:
     """Make a lab's folder with keys, promised ports and ``lab.json``, which comes last.
 
@@ -87,6 +89,7 @@ def make(
         disk: GiB of each host.
         root: identity of the root file system.
         packages: what it has beyond the packages of every lab.
+        tpm: whether its hosts boot by UEFI and have a TPM.
     """
     folder = state.folder_of(name)
     if folder.exists():  # without lab.json: never finished, or half removed
@@ -128,6 +131,7 @@ def make(
             accelerator=accelerator,
             rootfs=root,
             packages=tuple(packages),
+            tpm=tpm,
         )
         state.save(lab)
     return lab

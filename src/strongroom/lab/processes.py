@@ -33,7 +33,8 @@ def command_line(pid: int, proc: Path = _PROC) -> list[str]:
 
 def is_ours(arguments: Sequence[str], program: str, pid_file: Path) -> bool:
     """Whether these are the arguments of the `program` that was started with that pid file."""
-    return bool(arguments) and os.path.basename(arguments[0]) == program and str(pid_file) in arguments[1:]
+    named = {str(pid_file), f"file={pid_file}"}
+    return bool(arguments) and os.path.basename(arguments[0]) == program and not named.isdisjoint(arguments[1:])
 
 
 def find(program: str, pid_file: Path, proc: Path = _PROC) -> int | None:

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from strongroom.errors import StrongroomError
-from strongroom.lab import credentials, keys, processes, state, switch, tools
+from strongroom.lab import credentials, keys, processes, state, switch, tools, tpm
 from strongroom.lab.rootfs import RootFs
 from strongroom.lab.state import Accelerator, Lab, LabHost
 
@@ -67,6 +67,7 @@ def command(lab: Lab, host: LabHost, root: RootFs, strings: list[Path]) -> list[
         *("-netdev", f"vde,id=lan,sock={quoted(switch.plug(lab))}"),
         *("-device", f"virtio-net-pci,netdev=lan,mac={host.mac_lan}"),
         *("-device", "virtio-rng-pci"),
+        *(tpm.arguments(lab, host) if lab.tpm else []),
         *("-qmp", f"unix:{quoted(monitor(lab, host))},server=on,wait=off"),
         *("-pidfile", str(pid_file(lab, host))),
     ]
@@ -121,12 +122,15 @@ def start(lab: Lab, host: LabHost, root: RootFs) -> None:
     strings = write_credentials(lab, host)
     for stale in (monitor(lab, host), folder / "serial.log"):
         stale.unlink(missing_ok=True)
+    if lab.tpm:
+        tpm.start(lab, host)
     processes.start(command(lab, host, root, strings), folder / "qemu.log")
 
 
 def kill(lab: Lab, host: LabHost) -> bool:
     """Pull the host's plug: QEMU gets no chance to write anything. Returns whether it was on."""
     was_on = processes.end(PROGRAM, pid_file(lab, host))
+    tpm.end(lab.host_folder(host))
     pid_file(lab, host).unlink(missing_ok=True)
     return was_on
 

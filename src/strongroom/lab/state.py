@@ -61,6 +61,8 @@ class Lab(_Frozen):
     disk: int = 20
     """GiB of each host's disk."""
     accelerator: Accelerator = "tcg"
+    tpm: bool = False
+    """Whether hosts boot by UEFI and have a TPM."""
     packages: tuple[str, ...] = ()
     """Debian packages in the root file system beyond those that every lab has, sorted."""
     rootfs: str = ""

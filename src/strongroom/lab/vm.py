@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.lab import accel, boot, making, processes, qemu, rootfs, state, switch, tools
+from strongroom.lab import accel, boot, making, processes, qemu, rootfs, state, switch, tools, tpm
 from strongroom.lab.locks import exclusive
 from strongroom.lab.state import Lab, LabHost
 from strongroom.report.progress import progress
@@ -25,6 +25,7 @@ def up(
     cpus: int | None = None,
     disk: int | None = None,
     packages: Sequence[str] | None = None,
+    measured: bool | None = None,
     accelerator: accel.Wanted = "auto",
 ) -> Lab:
     """Bring a lab up and wait until root can log in to every host; what runs already is left alone.
@@ -36,6 +37,7 @@ def up(
         cpus: virtual CPUs of each host.
         disk: GiB of each host.
         packages: Debian packages beyond those that every lab has; None is what the lab has, or none.
+        measured: whether hosts boot by UEFI and have a TPM; None is what the lab has, or no.
         accelerator: ``auto`` takes KVM where a trial boot in it works.
 
     Raises:
@@ -49,10 +51,12 @@ def up(
     extra = None if packages is None else tuple(sorted(set(packages)))
     recipe = rootfs.with_packages(extra or ())
     tools.check([tools.TO_RUN])
+    if measured:
+        tpm.check()
     with _lock(name):
         if state.exists(name):
             lab = state.load(name)
-            _check_same(lab, names if hosts is not None else None, memory, cpus, disk, extra)
+            _check_same(lab, names if hosts is not None else None, memory, cpus, disk, extra, measured)
             root = _root(lab)
             if accelerator not in ("auto", lab.accelerator) and _any_on(lab):
                 raise ConfigError(
@@ -63,7 +67,7 @@ def up(
             root = rootfs.ensure(recipe)
             chosen = accel.choose(accelerator, root)
             sizes = (memory or making.MEMORY, cpus or making.CPUS, disk or making.DISK)
-            lab = making.make(name, names, *sizes, chosen, root.identity, extra or ())
+            lab = making.make(name, names, *sizes, chosen, root.identity, extra or (), tpm=bool(measured))
         if not _any_on(lab):
             lab = _with(lab, accelerator=accel.choose(accelerator, root))
         with progress.step(f"lab {name}: start {len(lab.hosts)} host(s) with {lab.accelerator}"):
@@ -85,6 +89,7 @@ def down(name: str | None = None) -> bool:
             return False
         for host in sorted((folder / "hosts").glob("*")):
             processes.end(qemu.PROGRAM, host / "qemu.pid")
+            tpm.end(host)
         processes.end(switch.PROGRAM, folder / "switch.pid", gently=True)
         # lab.json isn't read: it may be damaged or of another version, and the lab has to go all the same.
         making.remove(folder)
@@ -198,6 +203,7 @@ def _check_same(
     cpus: int | None,
     disk: int | None,
     packages: Sequence[str] | None,
+    measured: bool | None,
 ) -> None:
     """Refuse to take a lab for another: what it is made of can't change while it lives."""
     first = lab.hosts[0]
@@ -206,6 +212,7 @@ def _check_same(
         "memory": (memory, first.memory),
         "cpus": (cpus, first.cpus),
         "disk": (disk, lab.disk),
+        "tpm": ("yes" if measured else None, "yes" if lab.tpm else "no"),
         "packages": (
             None if packages is None else ",".join(packages) or "none",
             ",".join(lab.packages) or "none",

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from importlib.resources import files
-from time import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from strongroom.catalog.load import checks as catalogue
-from strongroom.checks import containerd, platform
+from strongroom.checks import consistency, containerd, platform
 from strongroom.checks import needs as needed
 from strongroom.checks.judge import judge
-from strongroom.checks.verdict import HostJudgement, waive
-from strongroom.errors import PreflightRefused
+from strongroom.checks.verdict import CheckResult, HostJudgement, waive
+from strongroom.errors import PreflightRefused, StrongroomError
+from strongroom.model.bundle import BundleManifest
 from strongroom.model.checks import Role
-from strongroom.model.cluster import Host, Mode
+from strongroom.model.cluster import Host, Inventory, Mode
 from strongroom.model.platform import Platform
 from strongroom.phases.base import Context
 from strongroom.plan.resource import Step
 from strongroom.probe.report import HostReport
-from strongroom.probe.sections import END, split
-from strongroom.report import preflight as table
+from strongroom.probe.script import probe_script, probed
+from strongroom.report import document, preflight
+from strongroom.report.document import Judged, PreflightDocument
 from strongroom.report.progress import Progress
 
 if TYPE_CHECKING:
+    from strongroom.engine.remote import Remote
     from strongroom.engine.session import Session
+
+Sections = Mapping[str, tuple[str, ...]]
 
 # kubeadm's minimum for a control plane is 1700 MiB (kubeadm, preflight ControlPlaneMem); a worker runs with less.
 _MEMORY = {True: 1700, False: 700}
@@ -40,79 +43,139 @@ _CONTROL_PLANE_PORTS = {
 }
 
 
-def probe_script() -> str:
-    """The probe, as packed with strongroom."""
-    return files("strongroom").joinpath("probe", "probe.sh").read_text(encoding="utf-8")
+def read(session: Session, hosts: Sequence[Host]) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, str]]:
+    """Sections of every host, and why the others could not be read: one execution each, all hosts at a time."""
+
+    def one(host: Host, remote: Remote) -> dict[str, tuple[str, ...]] | str:
+        try:
+            return probed(remote.run(probe_script(), doing="probing", timeout=60))
+        except StrongroomError as error:
+            return str(error).removeprefix(f"{host.name}: ")
+
+    unread = {name: f"cannot connect: {why}" for name, why in session.unreachable.items()}
+    reachable = [host for host in hosts if host.name not in unread]
+    sections = {}
+    for host, found in zip(reachable, session.each(reachable, one), strict=True):
+        if isinstance(found, str):
+            unread[host.name] = found
+        else:
+            sections[host.name] = found
+    return sections, unread
 
 
-def probed(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The probe's sections by name, with one of our own: when its output arrived, by the controller's clock."""
-    return {**split(lines), "controller": (f"arrived={int(time())}", END)}
+def needs(inventory: Inventory, host: Host, report: HostReport, manifest: BundleManifest | None) -> needed.Needs:
+    """What the wanted cluster takes of a host; one that has its share already needs only room to breathe.
 
-
-def needs(context: Context, host: Host, report: HostReport) -> needed.Needs:
-    """What the wanted cluster takes of a host; one that has its share already needs only room to breathe."""
-    plane = host == context.inventory.leader
-    artifacts = [artifact.size >> 20 for artifact in context.bundle.manifest.artifacts]
+    Without a bundle's manifest nobody knows the architecture and how much room: neither is asked for.
+    """
+    plane = host == inventory.leader
+    ports = {**(_CONTROL_PLANE_PORTS if plane else {}), 10250: "kubelet"}
+    if manifest is None:
+        return needed.Needs(arch=None, memory=_MEMORY[plane], free={}, ports=ports)
     installed = report.roles is not None and bool(report.roles & {"node", "control-plane"})
-    room = 200 if installed else sum(artifacts)
-    return needed.Needs(
-        arch=context.bundle.manifest.arch,
-        memory=_MEMORY[plane],
-        free={"/opt": room, "/var/lib": room if installed else 2 * room},
-        ports={**(_CONTROL_PLANE_PORTS if plane else {}), 10250: "kubelet"},
-    )
+    room = 200 if installed else sum(artifact.size >> 20 for artifact in manifest.artifacts)
+    free = {"/opt": room, "/var/lib": room if installed else 2 * room}
+    return needed.Needs(arch=manifest.arch, memory=_MEMORY[plane], free=free, ports=ports)
 
 
 # In this mode hosts carry guests: a TEE asked for is asked of the metal. In the other, control plane and workers are guests.
 _EXPECTED = {Mode.CONTAINERS: Role.HOST}
 
 
-def judge_host(context: Context, host: Host, report: HostReport) -> HostJudgement:
+def judge_host(inventory: Inventory, host: Host, report: HostReport, manifest: BundleManifest | None) -> HostJudgement:
     """Everything that preflight says of a host: what the inventory asks first, then every check of the catalogue."""
-    inventory = context.inventory
     waivers = inventory.cluster.waive
     expected = None if host.platform is Platform.NONE else _EXPECTED.get(inventory.cluster.mode)
     judgement = judge(report, catalogue(), waivers=waivers, expected_role=expected)
-    asked = [platform.judge(judgement, host.platform), *needed.judge(report, needs(context, host, report))]
+    asked = [platform.judge(judgement, host.platform), *needed.judge(report, needs(inventory, host, report, manifest))]
     if inventory.cluster.runtime.containerd == "distribution":
         asked.append(containerd.judge(report))
     return replace(judgement, checks=(*waive(asked, waivers), *judgement.checks))
 
 
-class PreflightPhase:
-    """Reads and judges; never changes anything.
+@dataclass(frozen=True)
+class Outcome:
+    """What was read of hosts and what was said of it. ``asked`` are the inventory's own checks that nobody waived."""
 
-    After ``run``: ``sections`` is what each host printed (to be saved), ``reports`` the same as typed data, and
-    ``judgements`` what was said of it. Only checks that the inventory asks for refuse; HOST-PLATFORM stands for the rest.
+    document: PreflightDocument
+    judgements: Mapping[str, HostJudgement]
+    refusing: Sequence[tuple[str, CheckResult]] = field(default_factory=tuple)
+
+    def refuse(self) -> None:
+        """Raise what stands in the way.
+
+        Raises:
+            PreflightRefused: a line for each check of the inventory's that failed.
+        """
+        if self.refusing:
+            raise PreflightRefused(
+                "\n".join(f"{name}: {check.id}: {check.seen}; wanted: {check.wanted}" for name, check in self.refusing),
+                hint=f"{self.refusing[0][1].remedy}; nothing was changed",
+            )
+
+
+def judge_inventory(
+    inventory: Inventory,
+    sections: Mapping[str, Sections],
+    manifest: BundleManifest | None,
+    unread: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Judge the hosts of an inventory by what was read of them; ``unread`` are hosts that could not be, and why.
+
+    Only checks that the inventory asks for refuse; HOST-PLATFORM stands for the rest.
     """
+    asked = {check.id for check in catalogue().checks if check.inventory}
+    judged, judgements, reports, refusing = [], {}, {}, []
+    for host in inventory.hosts:
+        if unread and host.name in unread:
+            judged.append(Judged(host.name, host.platform, failure=unread[host.name]))
+            continue
+        report = reports[host.name] = HostReport.of(sections[host.name])
+        found = judgements[host.name] = judge_host(inventory, host, report, manifest)
+        judged.append(Judged(host.name, host.platform, report, found))
+        refusing += [(host.name, check) for check in found.checks if check.id in asked and check.refuses]
+    # Alike should be the hosts that carry the same work: those of one platform that run pods.
+    groups: dict[str, list[str]] = {}
+    for host in inventory.runtime_hosts:
+        groups.setdefault(host.platform, []).append(host.name)
+    return Outcome(document.make(judged, _differences(reports, groups), catalogue()), judgements, refusing)
+
+
+def judge_alone(sections: Mapping[str, Sections]) -> Outcome:
+    """Judge hosts that no inventory asks anything of; those of one product are held to be alike."""
+    reports = {name: HostReport.of(found) for name, found in sections.items()}
+    judgements = {name: judge(report, catalogue()) for name, report in reports.items()}
+    judged = [Judged(name, report=reports[name], judgement=judgements[name]) for name in sections]
+    groups: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        if product := report.dmi.get("product_name"):
+            groups.setdefault(product, []).append(name)
+    return Outcome(document.make(judged, _differences(reports, groups), catalogue()), judgements)
+
+
+def _differences(
+    reports: Mapping[str, HostReport], groups: Mapping[str, Sequence[str]]
+) -> list[consistency.Difference]:
+    alike = [{name: reports[name] for name in names if name in reports} for names in groups.values()]
+    return [difference for group in alike if len(group) > 1 for difference in consistency.compare(group)]
+
+
+class PreflightPhase:
+    """Reads and judges; never changes anything. ``outcome`` is there after ``run``, also where it refuses."""
 
     name = "preflight"
     title = "Preflight"
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
-        self.sections: dict[str, dict[str, tuple[str, ...]]] = {}
-        self.reports: dict[str, HostReport] = {}
-        self.judgements: dict[str, HostJudgement] = {}
+        self.outcome: Outcome | None = None
 
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
-        hosts = context.inventory.hosts
-        read = session.each(hosts, lambda _, remote: probed(remote.run(probe_script(), doing="probing", timeout=60)))
-        for host, found in zip(hosts, read, strict=True):
-            self.sections[host.name] = found
-            self.reports[host.name] = HostReport.of(found)
-            self.judgements[host.name] = judge_host(context, host, self.reports[host.name])
-        asked = {check.id for check in catalogue().checks if check.inventory}
-        results = {
-            name: [check for check in judgement.checks if check.id in asked]
-            for name, judgement in self.judgements.items()
-        }
-        table.show(self.console or progress.console, self.reports, results)
-        refusing = [(name, check) for name, checks in results.items() for check in checks if check.refuses]
-        if refusing:
-            raise PreflightRefused(
-                "\n".join(f"{name}: {check.id}: {check.seen}; wanted: {check.wanted}" for name, check in refusing),
-                hint=f"{refusing[0][1].remedy}; nothing was changed",
-            )
+        inventory = context.inventory
+        sections, unread = read(session, inventory.hosts)
+        if unread:
+            raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
+        self.outcome = judge_inventory(inventory, sections, context.bundle.manifest)
+        preflight.overview(self.console or progress.console, self.outcome.document)
+        self.outcome.refuse()
         return []

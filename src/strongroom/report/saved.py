@@ -1,7 +1,8 @@
 """Probes as files: ``DIR/<host>/<section>``, a support bundle that can be judged again without any host.
 
 A host's folder also has the file ``probe`` with the schema's number. Folders that people put together by hand from
-sections need none; they are of the schema that this version writes.
+sections need none, as long as sections are half of what lies in them: /usr/bin has a ``uname`` too. They are taken for the
+schema that this version writes.
 """
 
 from __future__ import annotations
@@ -70,8 +71,10 @@ def load(folder: Path) -> dict[str, dict[str, tuple[str, ...]]]:
 def _host(path: Path) -> dict[str, tuple[str, ...]] | None:
     """A host's sections, or None where a folder is no host's."""
     marked = _schema(path / MARK)
-    sections = {name: _lines(file) for name in SECTIONS if (file := path / name).is_file()}
-    return sections if sections or marked else None
+    files = [file for name in SECTIONS if (file := path / name).is_file()]
+    if not marked and (not files or 2 * len(files) < len(list(path.iterdir()))):
+        return None
+    return {file.name: _lines(file) for file in files}
 
 
 def _schema(path: Path) -> bool:

@@ -1,0 +1,101 @@
+"""A hundred hosts at once: real SSH servers on loopback, each with an address of its own, and one execution for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from strongroom.engine import inventory as inventories
+from strongroom.engine.session import connect
+from strongroom.phases import preflight
+
+COUNT = 100
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="not root: the servers need a mount namespace for root's keys"),
+    pytest.mark.skipif(shutil.which("dropbear") is None, reason="no dropbear on this machine (dropbear-bin)"),
+]
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An inventory of a hundred hosts that answer."""
+    folder = tmp_path_factory.mktemp("rack")
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id"))
+    run("dropbearkey", "-t", "ed25519", "-f", str(folder / "host_key"))
+    public = next(
+        line
+        for line in run("dropbearkey", "-y", "-f", str(folder / "host_key")).splitlines()
+        if line.startswith("ssh-ed25519")
+    )
+    keys = folder / "home" / ".ssh"
+    keys.mkdir(parents=True, mode=0o700)
+    shutil.copy(folder / "id.pub", keys / "authorized_keys")
+    os.chmod(folder / "home", 0o700)
+    addresses = [f"127.7.0.{number}" for number in range(1, COUNT + 1)]
+    (folder / "known_hosts").write_text("".join(f"[{one}]:2200 {' '.join(public.split()[:2])}\n" for one in addresses))
+    with ExitStack() as stack:
+        for one in addresses:
+            # Root's keys are looked for in root's home: in a mount namespace of its own that is our folder.
+            script = f'mount --bind "{folder}/home" /root && exec dropbear -F -E -s -P "{folder}/pid" -r "{folder}/host_key" -p {one}:2200'
+            server = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", script], stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            stack.callback(server.wait)
+            stack.callback(os.killpg, server.pid, signal.SIGTERM)
+        hosts = [
+            (
+                f"h{number:03}",
+                {
+                    "ssh_hostname": one,
+                    "ssh_port": 2200,
+                    "ssh_user": "root",
+                    "ssh_key": str(folder / "id"),
+                    "ssh_known_hosts_file": str(folder / "known_hosts"),
+                    "ssh_strict_host_key_checking": "yes",
+                    "ssh_look_for_keys": False,
+                    "ssh_allow_agent": False,
+                    "address": f"10.77.0.{number}",
+                },
+            )
+            for number, one in enumerate(addresses, 1)
+        ]
+        file = folder / "inventory.py"
+        file.write_text(
+            f"control_plane = {hosts[:1]!r}\nworkers = {hosts[1:]!r}\n"
+            "all = (control_plane + workers, {'cluster': {'name': 'rack', 'claim': 'none'}})\n"
+        )
+        time.sleep(1)
+        yield file
+
+
+def test_each_host_is_asked_once_and_all_at_the_same_time(rack: Path) -> None:
+    pyinfra_inventory, ours = inventories.load(rack)
+    started = time.monotonic()
+    with connect(pyinfra_inventory, ours, lock=False) as session:
+        session.each(ours.hosts, lambda _, remote: remote.run("true", doing="nothing"))
+    bare = time.monotonic() - started
+    pyinfra_inventory, ours = inventories.load(rack)
+    started = time.monotonic()
+    with connect(pyinfra_inventory, ours, lock=False, some=True) as session:
+        sections, unread = preflight.read(session, ours.hosts)
+        executions = [remote.executions for remote in session.remotes.values()]
+    outcome = preflight.judge_inventory(ours, sections, None, unread)
+    probed = time.monotonic() - started
+    print(f"{COUNT} hosts: ssh true {bare:.1f} s, preflight {probed:.1f} s, {probed / bare:.2f} times")
+    assert unread == {}
+    assert executions == [1] * COUNT
+    assert len(outcome.document.hosts) == COUNT
+    assert all(len(host.checks) > 100 for host in outcome.document.hosts)
