@@ -3,6 +3,7 @@
 ``python -m tests.torture --seed 1 --runs 10``: first an unbroken run, which leaves a checkpoint of the disks before each
 phase and the end state that all others are held to. Then each run takes the checkpoint before its phase, breaks one step
 chosen by its seed, and holds the next apply to that end state. The choice is printed first, so a failure can be run again.
+``--worker`` does it with a second host that joins, and breaks that too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +63,12 @@ STEPS = (
     Break("runtime", "start containerd.service"),
     Break("kubernetes", "import the image strongroom.dev/lab/kube-apiserver", 20),
     Break("kubernetes", "start the control plane", 60),
-    Break("kubernetes", "join the cluster as a worker", 15),
     Break("kubernetes", "install kubelet"),
     Break("kubeconfig", "write /", 0.0),
     Break("runtime-classes", "apply RuntimeClass", 0.5),
     Break("verify", "waiting for pod", 10),
 )
+JOIN = Break("kubernetes", "join the cluster as a worker", 15)
 # The phases that are applied before each checkpoint; a run of a step starts from the checkpoint of its phase.
 CHECKPOINTS = {"host": (), "runtime": ("host",), "kubernetes": ("runtime",), "kubeconfig": ("kubernetes",)}
 _ORDER = ("host", "runtime", "kubernetes", "kubeconfig", "runtime-classes", "verify")
@@ -82,10 +84,10 @@ class Case:
     after: float
 
 
-def choose(seed: int) -> Case:
+def choose(seed: int, steps: Sequence[Break] = STEPS) -> Case:
     """The case of a seed: every step comes up once in as many seeds, and how and when are drawn."""
     draw = random.Random(seed)
-    at = STEPS[(seed + 3) % len(STEPS)]
+    at = steps[(seed + 3) % len(steps)]
     return Case(at.phase, at.step, draw.choice(("power cut", "SIGKILL", "both")), draw.uniform(0.0, at.within))
 
 
@@ -188,9 +190,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--worker", action="store_true")
     arguments = parser.parse_args()
     os.environ.setdefault("STRONGROOM_LAB", "torture")
-    lab = vm.up(os.environ["STRONGROOM_LAB"], HOSTS)
+    steps = (JOIN, *STEPS) if arguments.worker else STEPS
+    lab = vm.up(os.environ["STRONGROOM_LAB"], HOSTS if arguments.worker else HOSTS[:1])
     kubeconfig = lab.folder / "kubeconfig"
     kubeconfig.unlink(missing_ok=True)
     checkpoints, started = Checkpoints(lab), time.monotonic()
@@ -198,7 +202,7 @@ def main() -> None:
     print(json.dumps({"unbroken": True, "seconds": round(time.monotonic() - started)}), flush=True)
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
-        case, started = choose(seed), time.monotonic()
+        case, started = choose(seed, steps), time.monotonic()
         print(f"seed {seed}: {case.how} in {case.phase}: {case.step!r} after {case.after:.1f} s", flush=True)
         kubeconfig.unlink(missing_ok=True)
         checkpoints.restore(case.phase if case.phase in CHECKPOINTS else "kubeconfig")
