@@ -28,10 +28,10 @@ def _context() -> Context:
 
 
 @deploy("strongroom")
-def run_mode() -> None:
-    """The phases of the inventory's mode, in order, on this host."""
+def run_mode(*only: str) -> None:
+    """The phases of the inventory's mode, in order, on this host; preflight and those that are named, if any are."""
     context = _context()
-    for phase in phases(context.inventory.cluster.mode):
+    for phase in phases(context.inventory.cluster.mode, only):
         if isinstance(phase, HostPhase):
             for number, wave in enumerate(phase.waves(context.inventory), 1):
                 if any(host.name == member.name for member in wave):
