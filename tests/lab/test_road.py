@@ -22,6 +22,15 @@ def test_a_bare_host_has_changes_pending(road: state.Lab) -> None:
     assert "kubernetes: cp1: start the control plane" in done.stdout
 
 
+def test_preflight_is_truthful_about_a_host_without_any_tee(road: state.Lab, tmp_path: Path) -> None:
+    done = strongroom("preflight", str(INVENTORY), "--output", "json", "--save", str(tmp_path / "saved"))
+    assert done.returncode == 0, done.stderr
+    (host,) = json.loads(done.stdout)["hosts"]
+    assert {platform["state"] for platform in host["platforms"].values()} <= {"absent", "unknown"}
+    replayed = strongroom("preflight", str(INVENTORY), "--output", "json", "--replay", str(tmp_path / "saved"))
+    assert json.loads(replayed.stdout)["hosts"] == [host]
+
+
 def test_a_host_key_that_is_not_the_pinned_one_is_refused(road: state.Lab) -> None:
     pinned = road.known_hosts.read_text()
     try:

@@ -257,6 +257,18 @@ def test_hosts_that_are_not_in_the_folder_are_named(tmp_path: Path) -> None:
     assert "cp1" in done.stdout
 
 
+def test_hosts_that_do_not_answer_are_reported_and_end_with_1(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(INVENTORY)
+    done = strongroom("preflight", inventory, "--output", "json")
+    assert done.returncode == Exit.FAILED
+    assert [line.split(": ")[:3] for line in done.stderr.splitlines() if line.startswith("strongroom:")] == [
+        ["strongroom", "cp1", "cannot connect"],
+        ["strongroom", "w1", "cannot connect"],
+    ]
+    assert all("cannot connect" in host["unreachable"] for host in json.loads(done.stdout)["hosts"])
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
