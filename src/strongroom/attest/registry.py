@@ -1,0 +1,134 @@
+"""Kinds of evidence by name. A kind is one module of this package; importing it registers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from strongroom.attest.base import Authentic, Refused, Verified, appraise
+from strongroom.attest.collateral import Collateral
+from strongroom.errors import ConfigError
+from strongroom.model.cluster import nearest
+from strongroom.model.platform import Platform
+
+if TYPE_CHECKING:
+    from strongroom.attest.policy import Policy, Section
+
+Verify: TypeAlias = "Callable[[bytes, Collateral, Policy | None, datetime], Authentic]"
+Show: TypeAlias = "Callable[[bytes, Collateral], Mapping[str, object]]"
+
+_KINDS: dict[str, Kind] = {}
+_DEFECTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of evidence.
+
+    Attributes:
+        name: as ``--kind`` and a policy's section name it.
+        platform: what isolates the one who makes such evidence.
+        section: the model of the kind's section in a policy; all its defaults are strict.
+        verify: evidence, collateral, policy (None: authenticity only) and time to Authentic, or Refused.
+        show: evidence and collateral to every field, decoded and unverified; Refused where it can't be parsed.
+        measures: names of measurements that such evidence may have; a policy's other names are other kinds'.
+        looks_like: whether bytes have this kind's outward form, for ``attest show`` without ``--kind``.
+    """
+
+    name: str
+    platform: Platform
+    section: type[Section]
+    verify: Verify
+    show: Show
+    measures: Callable[[str], bool]
+    looks_like: Callable[[bytes], bool]
+
+
+def _anything(name: str) -> bool:
+    return True
+
+
+def _nothing(evidence: bytes) -> bool:
+    return False
+
+
+def kind(
+    name: str,
+    platform: Platform,
+    *,
+    section: type[Section],
+    show: Show,
+    measures: Callable[[str], bool] = _anything,
+    looks_like: Callable[[bytes], bool] = _nothing,
+) -> Callable[[Verify], Verify]:
+    """Register the decorated function as the verifier of a kind of evidence."""
+
+    def register(function: Verify) -> Verify:
+        if name in _KINDS:
+            raise ValueError(f"two functions verify {name}")
+        _KINDS[name] = Kind(name, platform, section, function, show, measures, looks_like)
+        return function
+
+    return register
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Every kind by its name, with all modules of this package imported."""
+    package = import_module("strongroom.attest")
+    for module in sorted(found.name for found in iter_modules(package.__path__)):
+        import_module(f"strongroom.attest.{module}")
+    return MappingProxyType(dict(sorted(_KINDS.items())))
+
+
+def find(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = kinds()
+    if name not in known:
+        raise ConfigError(f"kind: found {name!r}, allowed are {', '.join(known)}{nearest(name, list(known))}")
+    return known[name]
+
+
+def authenticate(name: str, evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
+    """Chain, signature, dates, collateral, TCB status and production of evidence of that kind.
+
+    Args:
+        name: the kind.
+        evidence: its bytes.
+        collateral: what it needs beside.
+        policy: whose allowances hold; None for the strict ones.
+        now: the controller's time, with a time zone.
+
+    Raises:
+        Refused: something does not hold. A defect of the verifier, an exception that is none of its own, refuses too.
+    """
+    if now.tzinfo is None:
+        raise ValueError("the time has no zone")
+    verify = find(name).verify
+    try:
+        return verify(evidence, collateral, policy, now)
+    except _DEFECTS as error:
+        raise Refused(f"the verifier failed: {type(error).__name__}: {error} (a defect)", name) from error
+
+
+def verify(name: str, evidence: bytes, collateral: Collateral, policy: Policy, now: datetime) -> Verified:
+    """:func:`authenticate`, then everything that the policy asks.
+
+    Raises:
+        Refused: something does not hold, or is not what the policy asks.
+    """
+    said = authenticate(name, evidence, collateral, policy, now)
+    try:
+        return appraise(said, policy)
+    except _DEFECTS as error:
+        raise Refused(f"the appraisal failed: {type(error).__name__}: {error} (a defect)", name) from error
