@@ -42,5 +42,5 @@ unshare --mount --pid --fork --kill-child --mount-proc bash -euc '
     for target; do start=$SECONDS; make "$target"; echo "[clean] make $target: $((SECONDS - start)) s"; done
 ' clean "$@" || status=$?
 echo "[clean] all of it: $((SECONDS - started)) s, status $status"
-[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$root"
+if [ -n "${KEEP:-}" ] || [ $status != 0 ]; then echo "[clean] kept: $root"; else rm -rf --one-file-system "$root"; fi
 exit $status

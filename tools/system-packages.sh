@@ -23,6 +23,7 @@ need ssh openssh-client
 need gcc gcc
 need /usr/include/unistd.h libc6-dev
 need /usr/include/seccomp.h libseccomp-dev
+need pkg-config pkg-config
 need nft nftables
 need zstd zstd
 need swtpm swtpm
