@@ -138,15 +138,15 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
 
 def _signer(token: cose.Sign1, keys: tuple[ec.EllipticCurvePublicKey, ...]) -> ec.EllipticCurvePublicKey:
     """The one of the given keys that signed; the refusal is the last one's."""
-    for number, key in enumerate(keys, 1):
+    failure = Refused("no key is given", "collateral.platform_key")
+    for key in keys:
         try:
             token.verify(key)
-        except Refused:
-            if number == len(keys):
-                raise
+        except Refused as refused:
+            failure = refused
         else:
             return key
-    refuse("collateral.platform_key", "no key is given")
+    raise failure
 
 
 def _bound(platform: PlatformClaims, realm: RealmClaims) -> None:
@@ -179,9 +179,9 @@ def _lifecycle(platform: PlatformClaims, permit_debug: bool) -> tuple[str, ...]:
         return ()
     if state in _DEBUG and permit_debug:
         return (f"the platform's lifecycle is {platform.state}, which the policy permits",)
-    refuse(
-        "platform.lifecycle",
+    raise Refused(
         f"the lifecycle is {platform.lifecycle:#06x} ({platform.state}), allowed is 0x3000 to 0x30ff (secured)",
+        "platform.lifecycle",
     )
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from strongroom.attest import cose
-from strongroom.attest.base import refuse, require
+from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.collateral import Collateral
 
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
@@ -92,7 +92,7 @@ def _base64url(values: dict[str, Any], name: str, what: str) -> bytes:
             return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         pass
-    refuse(f"{what}.{name}", "it is no base64url without padding")
+    raise Refused("it is no base64url without padding", f"{what}.{name}")
 
 
 def _comid(

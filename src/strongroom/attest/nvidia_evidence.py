@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strongroom.attest.base import refuse, require
+from strongroom.attest.base import Refused, refuse, require
 
 _LARGEST: Final = 1 << 22
 _MOST_DEVICES: Final = 64
@@ -35,7 +35,6 @@ class Device:
     transcript: bytes
     chain: bytes | None = None
     nonce: bytes | None = None
-    arch: str = ""
 
 
 def devices(evidence: bytes) -> tuple[Device, ...]:
@@ -99,9 +98,7 @@ def _devices(values: Any) -> Iterator[Device]:
             refuse(what, f"it has no evidence, it has {', '.join(sorted(map(str, entry))[:5]) or 'nothing'}")
         chain = _base64(entry["certificate"], f"{what}.certificate") if "certificate" in entry else None
         own = _nonce(entry, what)
-        yield Device(
-            _base64(entry["evidence"], f"{what}.evidence"), chain, nonce if own is None else own, _arch(entry, what)
-        )
+        yield Device(_base64(entry["evidence"], f"{what}.evidence"), chain, nonce if own is None else own)
 
 
 def _wrapped(values: Mapping[str, Any]) -> Iterator[Device]:
@@ -126,7 +123,7 @@ def _typed(value: Any, media: str, what: str) -> bytes:
             return urlsafe_b64decode(value[1].encode("ascii") + b"=" * (-len(value[1]) % 4))
     except (ValueError, binascii.Error):
         pass
-    refuse(what, "it is no base64url without padding")
+    raise Refused("it is no base64url without padding", what)
 
 
 def _base64(value: Any, what: str) -> bytes:
@@ -148,10 +145,3 @@ def _nonce(values: Mapping[str, Any], what: str) -> bytes | None:
         return bytes.fromhex(value)
     except ValueError:
         refuse(f"{what}.nonce", "the nonce is text in hex")
-
-
-def _arch(values: Mapping[str, Any], what: str) -> str:
-    value = values.get("arch", "")
-    if not isinstance(value, str):
-        refuse(f"{what}.arch", "the architecture is text")
-    return value[:40]

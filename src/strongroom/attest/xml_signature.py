@@ -39,19 +39,22 @@ _MOST_CERTIFICATES: Final = 10
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature as the document has it, whose digest over the document was checked; see :func:`verify`."""
+    """A signature as the document has it; nothing is said of it before :func:`verify`."""
 
+    element: Element
     chain: tuple[Certificate, ...]
     algorithm: str
     value: bytes
     covered: bytes
+    hashing: str
+    digest: bytes
 
 
 def read(root: Element, what: str) -> Signature:
-    """The document's one signature, with its reference's digest compared with the document.
+    """The document's one signature.
 
     Raises:
-        Refused: there is none or more than one, it has another shape, or the document is not what was digested.
+        Refused: there is none or more than one, or it has another shape.
     """
     found = [element for element in _all(root) if element.qualified == (_DS, "Signature")]
     require(len(found) == 1, f"{what}.signature", f"{len(found)} signatures, allowed is 1")
@@ -69,23 +72,31 @@ def read(root: Element, what: str) -> Signature:
     first, second = _children(transforms, what, "Transform", "Transform")
     _algorithm(first, (_ENVELOPED,), what)
     _algorithm(second, _CANONICAL, what)
-    hashing = hashes.Hash(_DIGESTS[_algorithm(digesting, _DIGESTS, what)])
-    hashing.update(canonical(root, without=signature))
-    computed, stated = hashing.finalize(), _base64(digest, what)
-    require(
-        computed == stated,
-        f"{what}.digest",
-        f"the document's digest is {computed.hex()[:16]}..., what was signed is {stated.hex()[:16]}...",
+    return Signature(
+        element=signature,
+        chain=_chain(keys, what),
+        algorithm=algorithm,
+        value=_base64(value, what),
+        covered=canonical(info),
+        hashing=_algorithm(digesting, _DIGESTS, what),
+        digest=_base64(digest, what),
     )
-    return Signature(_chain(keys, what), algorithm, _base64(value, what), canonical(info))
 
 
-def verify(signature: Signature, leaf: Certificate, what: str) -> None:
-    """Check the signature under a certificate whose chain the caller verified.
+def verify(signature: Signature, leaf: Certificate, root: Element, what: str) -> None:
+    """Check the signature, and that the document is what it covers, under a certificate whose chain the caller verified.
 
     Raises:
-        Refused: the key is not on an elliptic curve, or did not sign.
+        Refused: the document's digest is another, or the key is not on an elliptic curve, or did not sign.
     """
+    hashing = hashes.Hash(_DIGESTS[signature.hashing])
+    hashing.update(canonical(root, without=signature.element))
+    computed = hashing.finalize()
+    require(
+        computed == signature.digest,
+        f"{what}.digest",
+        f"the document's digest is {computed.hex()[:16]}..., what was signed is {signature.digest.hex()[:16]}...",
+    )
     key = leaf.key
     if not isinstance(key, ec.EllipticCurvePublicKey):
         refuse(f"{what}.signature", "the signer's key is not on an elliptic curve")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from xml.parsers import expat  # noqa: S407: declarations, entities and nesting are refused below
+from xml.parsers import expat
 
 from strongroom.attest.base import Refused, refuse
 
