@@ -222,6 +222,12 @@ def _collateral(
     unasked, notes = nvidia_device.revocation(
         device.chain, 1, roots, documents.responses, documents.lists, now, grace, what
     )
+    spoken = len(unasked) < len(device.chain[1:-1])
+    require(
+        spoken or not (documents.responses or documents.lists),
+        f"{what}certificate.revocation",
+        "OCSP responses or CRLs are given, and none speaks of the device's certificates",
+    )
     every, said = list(unasked), list(notes)
     missing, compared = [], set[int]()
     for part, version in _parts(device):

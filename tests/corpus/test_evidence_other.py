@@ -1,0 +1,21 @@
+"""Evidence of kinds that are not verified here: every kind refuses it, and none takes it for its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from strongroom.attest import registry
+from strongroom.attest.base import Refused
+from strongroom.attest.collateral import NOTHING
+from tests.corpus.index import EVIDENCE, NO_EVIDENCE, Vector, vectors
+
+pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=NO_EVIDENCE)
+
+
+@pytest.mark.parametrize("kind", sorted(registry.kinds()))
+@pytest.mark.parametrize("vector", list(vectors("other")), ids=str)
+def test_refused(vector: Vector, kind: str) -> None:
+    with pytest.raises(Refused):
+        registry.authenticate(kind, vector.data, NOTHING, None, datetime(2026, 11, 24, tzinfo=UTC))
