@@ -12,7 +12,20 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from strongroom import __version__  # noqa: E402
-from strongroom.cli import apply, bundle, destroy, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
+from strongroom.cli import (  # noqa: E402
+    apply,
+    bundle,
+    destroy,
+    init,
+    lab,
+    lock,
+    measure,
+    plan,
+    preflight,
+    render,
+    status,
+    verify,
+)
 from strongroom.errors import Exit, StrongroomError  # noqa: E402
 
 app = typer.Typer(
@@ -50,6 +63,7 @@ app.command("destroy")(destroy.destroy)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("render")(render.render)
+app.add_typer(measure.app, name="measure")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(lock.app, name="lock")
 app.add_typer(lab.app, name="lab")
