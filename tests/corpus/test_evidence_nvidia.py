@@ -79,8 +79,8 @@ def test_a_policy_refuses_what_is_not_there_and_takes_what_it_names(vector: Vect
     full = {**wanted, "nvidia": section}
     assert isinstance(registry.verify("nvidia", vector.data, NOTHING, policy.make(full), NOW), Verified)
     for change in ({"models": ["GB100"]}, {"devices": 2}, {"driver_versions": ["1.2"]}, {"measurements": {0: ["01"]}}):
+        other = policy.make({**wanted, "nvidia": {**section, **change}})
         with pytest.raises(Refused):
-            other = policy.make({**wanted, "nvidia": {**section, **change}})
             registry.verify("nvidia", vector.data, NOTHING, other, NOW)
     with pytest.raises(Refused):
         registry.verify("nvidia", vector.data, NOTHING, policy.make({**full, "nonce": "00" * 32}), NOW)
