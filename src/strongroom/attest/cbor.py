@@ -59,12 +59,14 @@ def _argument(reader: Reader, what: str) -> tuple[int, int]:
     major, short = first >> 5, first & 31
     if short < 24:
         return major, short
-    if short > 27:
-        refuse(f"{what}.head", f"the head is {first:#04x}, allowed are definite lengths of at most 8 bytes")
+    if short > 27 or major == SIMPLE:
+        refuse(
+            f"{what}.head", f"the head is {first:#04x}, allowed are definite lengths of at most 8 bytes, and no floats"
+        )
     size = 1 << short - 24
     value = int.from_bytes(reader.take(size, "head"), "big")
     least = 24 if size == 1 else 1 << 4 * size
-    if major != SIMPLE and value < least:
+    if value < least:
         refuse(f"{what}.head", f"{value} is written in {size} bytes, allowed is the shortest form")
     return major, value
 
@@ -89,7 +91,7 @@ def _item(reader: Reader, what: str, depth: int) -> object:
     if major == TAG:
         return Tag(value, _item(reader, what, depth + 1))
     if value not in _SIMPLE:
-        refuse(f"{what}.simple", f"simple value or float {value}, allowed are false, true and null")
+        refuse(f"{what}.simple", f"simple value {value}, allowed are false, true and null")
     return _SIMPLE[value]
 
 
