@@ -25,7 +25,8 @@ _TRANSCRIPT: Final = "application/vnd.nvidia.spdm-measurement-transcript"
 _CHAIN: Final = "application/vnd.nvidia.pem-cert-chain"
 _OCTETS: Final = "application/octet-stream"
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]+")
-SPDM_START: Final = b"\x11\xe0"
+_SPDM: Final = re.compile(rb"[\x10-\x1f]\xe0")  # any version of GET_MEASUREMENTS; which is taken is the parser's to say
+_SPDM_HEX: Final = re.compile(rb"1[0-9a-f]e0", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def devices(evidence: bytes) -> tuple[Device, ...]:
         Refused: it has none of the forms, or one of its fields isn't encoded as the form asks.
     """
     require(len(evidence) <= _LARGEST, "evidence", f"{len(evidence)} bytes, allowed are {_LARGEST}")
-    if evidence.startswith(SPDM_START):
+    if _SPDM.match(evidence):
         return (Device(evidence),)
     text = evidence.strip()
-    if text[:4].lower() == SPDM_START.hex().encode():
+    if _SPDM_HEX.match(text):
         if not _HEX.fullmatch(text) or len(text) % 2:
             refuse("evidence", "it starts like a transcript in hex, and is not hex throughout")
         return (Device(bytes.fromhex(text.decode("ascii"))),)
@@ -65,7 +66,7 @@ def devices(evidence: bytes) -> tuple[Device, ...]:
 def looks_like(evidence: bytes) -> bool:
     """The outward form alone."""
     start = evidence[:256].lstrip()
-    if start.startswith((SPDM_START, SPDM_START.hex().encode())):
+    if _SPDM.match(start) or _SPDM_HEX.match(start):
         return True
     return start[:1] in (b"[", b"{") and any(
         mark in evidence[:100_000] for mark in (b'"certificate"', b"pem-cert-chain", b"device_evidence_list")

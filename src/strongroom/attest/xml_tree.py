@@ -119,6 +119,8 @@ def parse(data: bytes, what: str) -> Element:
     """
     if len(data) > _LARGEST:
         refuse(what, f"{len(data)} bytes, allowed are {_LARGEST}")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        refuse(what, "it is UTF-16, allowed is UTF-8")  # expat would follow the mark, whatever it was told
     builder = _Builder(what)
     parser = expat.ParserCreate("utf-8")
     parser.ordered_attributes = True
