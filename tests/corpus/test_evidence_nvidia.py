@@ -35,7 +35,15 @@ RIMS = {
     "nvidia/nvsdk-incorrect_cert_chain_driver_rim.xml": "Debug Only is given",
     "nvidia/nvsdk-incorrect_signature_driver_rim.xml": "does not verify",
 }
-NO_EVIDENCE_AT_ALL = "nvidia/dstack-gpu_attestation_h100.json"  # a verifier's unsigned claims, no device's evidence
+NO_EVIDENCE_AT_ALL = "nvidia/dstack-gpu_attestation_h100.json"
+# Rows whose words are not what the file is.
+DISPUTED = {
+    NO_EVIDENCE_AT_ALL: "not evidence or a chain from trustee: claims of a verifier of dstack's, JWTs without a signature",
+    COCO: "the report has one byte more than its own lengths say, behind the signature; it is refused for that byte",
+    "nvidia/nvsdk-NV_GPU_DRIVER_GH100_570.124.03_expired.xml": (
+        "expired as its name says, and within its one day the document is not what was digested either"
+    ),
+}
 
 
 def authentic(evidence: bytes, *chains: bytes) -> Facts:
@@ -106,6 +114,14 @@ def test_a_byte_after_the_signature_is_refused() -> None:
     with pytest.raises(Refused, match="1 bytes follow"):
         authentic(read(COCO), read(COCO_CHAIN))
     assert authentic(bytes.fromhex(read(COCO).decode())[:-1], read(COCO_CHAIN)).report_data.hex().startswith("87d8e24a")
+
+
+def test_disputed_rows_are_rows() -> None:
+    assert set(DISPUTED) < {vector.file for vector in vectors("nvidia")}
+    with pytest.raises(Refused, match="the document's digest"):
+        nvidia_rim.load(
+            read(next(file for file in DISPUTED if "expired" in file)), datetime(2025, 1, 1, 12, tzinfo=UTC), "rim"
+        )
 
 
 def test_claims_of_another_verifier_are_no_evidence() -> None:

@@ -215,7 +215,7 @@ def test_grace_is_the_policys(device: Device) -> None:
     collateral = Collateral(device.certificates(), (), {**full(device), "ocsp1": late})
     lenient = policy.make({"collateral_grace_hours": 24})
     said = registry.authenticate("nvidia", device.transcript(), collateral, lenient, NOW)
-    assert "within the policy's grace" in said.facts.notes[0]
+    assert any("within the policy's grace" in note for note in said.facts.notes)
 
 
 def test_revocation_lists(device: Device) -> None:

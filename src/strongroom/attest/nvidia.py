@@ -241,6 +241,10 @@ def _collateral(
             )
             every += more
             said += told
+    if missing:
+        said.append(f"{what[:-1]}: measurements were not compared, for no manifest is given of {' and '.join(missing)}")
+    if every:
+        said.append(f"{what[:-1]}: whether it was revoked is not known of {', '.join(dict.fromkeys(every))}")
     return Appraised(device, tuple(missing), tuple(dict.fromkeys(every)), frozenset(compared)), said
 
 
