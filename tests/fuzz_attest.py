@@ -158,10 +158,11 @@ def hostile(draw: random.Random, source: Pool, kind: str) -> tuple[bytes, Collat
 def run(seed: int, count: int) -> Outcome:
     """Verify and show so many inputs of a seed; an exception names its input."""
     source, began, slowest, slowest_input, slowest_kind = pool(), time.perf_counter(), 0.0, 0, ""
-    kinds, verdicts = registry.kinds(), Counter[str]()
+    ours = {name: kind for name, kind in registry.kinds().items() if kind.verify.__module__.startswith("strongroom.")}
+    verdicts = Counter[str]()
     for number in range(count):
         draw = random.Random(f"{seed}/{number}")
-        kind = kinds[draw.choice(sorted(kinds))]
+        kind = ours[draw.choice(sorted(ours))]
         evidence, collateral = hostile(draw, source, kind.name)
         started = time.process_time()  # a busy machine is not a slow verifier
         for attempt in ("verify", "show", "looks_like"):

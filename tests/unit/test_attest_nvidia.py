@@ -187,6 +187,12 @@ def test_answers_that_say_nothing(device: Device) -> None:
     refused(device, "none speaks of the device", stranger.answers())
 
 
+def test_a_document_of_digits_is_no_answer(device: Device) -> None:
+    authentic(device, {"nonce": b"00" * 32})
+    refused(device, "status 3", {"error": b"\x30\x03\x0a\x01\x03"})
+    refused(device, "cut off", {"cut": device.answers()["ocsp1"][:200]})
+
+
 def test_a_responder_of_an_authority_of_the_chain(device: Device) -> None:
     responder_key = key()
 

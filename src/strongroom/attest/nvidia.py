@@ -209,7 +209,7 @@ def _documents(collateral: Collateral, now: datetime) -> _Documents:
     for name, document in collateral.documents.items():
         if nvidia_rim.looks_like(document):
             manifests.append(nvidia_rim.load(document, now, f"collateral.{name}"))
-        elif document[:1] == b"\x30":
+        elif ocsp.looks_like(document):
             responses.append(ocsp.load(document, f"collateral.{name}"))
     lists = tuple(crl.load(blob, "collateral.crls") for blob in collateral.crls)
     return _Documents(tuple(manifests), tuple(responses), lists)

@@ -109,6 +109,8 @@ class Opaque:
         shown: dict[str, object] = {
             name: self.text(name) if name in _TEXTS else value for name, value in self.values.items()
         }
+        if "switch_pdis" in shown:
+            shown["switch_pdis"] = list(self.pdis)
         return {**shown, "vbios_version": self.vbios, **({"mode": self.mode} if self.mode else {})}
 
 

@@ -69,6 +69,11 @@ class Response:
     certificates: tuple[Certificate, ...]
 
 
+def looks_like(document: bytes) -> bool:
+    """The outward form alone: a long SEQUENCE, or the short one of a responder's error; not hex digits, which start alike."""
+    return document[:2] in (b"\x30\x81", b"\x30\x82", b"\x30\x83") or document[:4] == b"\x30\x03\x0a\x01"
+
+
 @lru_cache(maxsize=256)
 def load(data: bytes, what: str = "ocsp") -> Response:
     """One DER response, the whole of the bytes.
