@@ -236,3 +236,34 @@ def test_the_message_wrapper_is_the_same_evidence() -> None:
 
 def _url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+# Bytes of packed evidence that nobody signed: white space, the architecture that the packer names, and the key under which
+# it repeats the nonce (a nonce that is there is compared, and one that isn't is the policy's to compare), and PEM's line breaks.
+UNSIGNED = ("white space", '"arch"', '"nonce":', "PEM")
+
+
+def test_flips_of_packed_evidence_change_nothing_or_are_refused() -> None:
+    data = PACKED[0].data
+    (packed,) = nvidia_evidence.devices(data)
+    assert packed.chain
+    values = json.loads(data)[0]
+    inside = [data.index(values[name].encode()) for name in ("certificate", "evidence")]
+    long = [at for start, name in zip(inside, ("certificate", "evidence"), strict=True)
+            for at in range(start, start + len(values[name]))]  # fmt: skip
+    structure = sorted(set(range(len(data))) - set(long))
+    taken = 0
+    for at in [*structure, *random.Random(1).sample(long, 400)]:
+        flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        try:
+            authentic(flipped)
+        except Refused:
+            continue
+        taken += 1
+        (device,) = nvidia_evidence.devices(flipped)
+        assert device.transcript == packed.transcript
+        assert device.chain
+        assert b"".join(device.chain.split()) == b"".join(packed.chain.split())
+        assert device.nonce in (None, packed.nonce)
+    print(f"{taken} flips taken, in {', '.join(UNSIGNED)}")
+    assert 0 < taken < 100
