@@ -75,7 +75,9 @@ def up(
     """Start a lab and wait until its hosts take logins; what runs already is left alone."""
     names = None if hosts is None else making.parse_hosts(hosts)
     extra = None if packages is None else making.parse_packages(packages)
-    lab = vm.up(name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, measured=tpm or None, accelerator=accel.value)
+    lab = vm.up(
+        name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, measured=tpm or None, accelerator=accel.value
+    )
     print_status(lab)
 
 

@@ -134,7 +134,9 @@ def _one(console: Console, document: PreflightDocument) -> None:
             table.add_column(overflow="fold")
         for one in shown:
             state = host.state(one)
-            table.add_row(one.value.upper(), Text(_WORD[state], style=_STATE_STYLE[state]), Text(host.platforms[one].sentence))
+            table.add_row(
+                one.value.upper(), Text(_WORD[state], style=_STATE_STYLE[state]), Text(host.platforms[one].sentence)
+            )
         console.print(table)
     if absent:
         _line(console, f"absent: {', '.join(absent)}", "dim")

@@ -1,0 +1,345 @@
+"""NVIDIA evidence of a pretended vendor: one thing wrong at a time, and it is refused for that one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from cryptography import x509
+from cryptography.x509 import ocsp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.attest import nvidia_device, nvidia_evidence, nvidia_rim, policy, registry, spdm, xml_tree
+from strongroom.attest import ocsp as responses
+from strongroom.attest.base import Facts, Refused, Verified
+from strongroom.attest.collateral import Collateral
+from tests.gpu_maker import DAY, FWID, NOW, Device, certificate, der, key, revoking, tcb_info
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    made = Device()
+    roots, rim_roots = made.pins
+    monkeypatch.setattr(nvidia_device, "ROOTS", roots)
+    monkeypatch.setattr(nvidia_rim, "ROOTS", rim_roots)
+    return made
+
+
+def authentic(
+    device: Device, documents: dict[str, bytes] | None = None, crls: tuple[bytes, ...] = (), now: datetime = NOW
+) -> Facts:
+    collateral = Collateral(device.certificates(), crls, documents or {})
+    return registry.authenticate("nvidia", device.transcript(), collateral, None, now).facts
+
+
+def refused(device: Device, why: str, documents: dict[str, bytes] | None = None, crls: tuple[bytes, ...] = ()) -> None:
+    with pytest.raises(Refused, match=why):
+        authentic(device, documents, crls)
+
+
+def full(device: Device) -> dict[str, bytes]:
+    return {**device.rims(), **device.answers()}
+
+
+def wanted(facts: Facts, **section: object) -> policy.Policy:
+    return policy.make(
+        {"identities": [facts.identity.hex()], "nonce": facts.report_data.hex(), "nvidia": {"devices": 1, **section}}
+    )
+
+
+def test_all_that_the_strict_policy_asks(device: Device) -> None:
+    documents = full(device)
+    facts = authentic(device, documents)
+    assert facts.notes == ()
+    shown = facts.fields["devices"]
+    assert isinstance(shown, list)
+    assert shown[0]["manifests_missing"] == shown[0]["revocation_not_known"] == []
+    assert shown[0]["measurements_compared"] == list(range(64))
+    collateral = Collateral(device.certificates(), (), documents)
+    said = registry.verify("nvidia", device.transcript(), collateral, wanted(facts), NOW)
+    assert isinstance(said, Verified)
+
+
+@pytest.mark.parametrize("missing", ["driver", "vbios", "ocsp1", "ocsp2", "ocsp3", "ocsp-rim0", "ocsp-rim1"])
+def test_whatever_is_missing_refuses(device: Device, missing: str) -> None:
+    documents = full(device)
+    facts = authentic(device, documents)
+    del documents[missing]
+    with pytest.raises(Refused, match="the policy asks for it"):
+        registry.verify(
+            "nvidia",
+            device.transcript(),
+            Collateral(device.certificates(), (), documents),
+            wanted(facts),
+            NOW,
+        )
+
+
+def test_a_measurement_that_the_manifest_does_not_know(device: Device) -> None:
+    documents = device.rims()
+    device.measurements[64] = b"x" * 48
+    refused(device, "measurement 63 is 7878", documents)
+    del device.measurements[64]
+    refused(device, "no measurement 63", documents)
+
+
+def test_the_decoder_that_is_not_there_is_not_compared(device: Device) -> None:
+    documents = device.rims()
+    device.measurements[36] = bytes(48)
+    refused(device, "measurement 35", documents)
+    device.opaque[11] = b"\x55"
+    authentic(device, documents)
+    device.opaque[11] = b"\x56"
+    refused(device, "nvdec0_status", documents)
+
+
+def test_two_manifests_of_one_index(device: Device) -> None:
+    documents = device.rims()
+    documents["again"] = device.rim("550.1", {63: [device.measurements[64]]})
+    refused(device, "another manifest speaks of index", documents)
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "why"),
+    [
+        (b'tagId="t"', b'tagId="u"', "digest"),
+        (b"550.1", b"550.2", "digest"),
+        (b' active="True"', b' active="False"', "digest"),
+        (b"<SoftwareIdentity", b"<!DOCTYPE x><SoftwareIdentity", "no use for"),
+        (b"<SoftwareIdentity", b"<?x y?><SoftwareIdentity", "no use for"),
+        (b'URI=""', b'URI="#x"', "whole document"),
+        (b"enveloped-signature", b"base64", "Transform is"),
+        (b"xmldsig-more#sha384", b"xmldsig-more#sha1", "DigestMethod is"),
+        (b"ecdsa-sha384", b"hmac-sha1", "SignatureMethod is"),
+        (b"<ds:SignatureValue>", b"<ds:SignatureValue>AAAA", "bytes, allowed are 96"),
+        (b"<ds:SignatureValue>", b"<ds:SignatureValue>!", "no base64"),
+        (b"</SoftwareIdentity>", b"", "no XML"),
+        (b'tagId="t"', b'tagId="t" xml:lang="en"', "xml's"),
+        (b"<s:Payload>", b"<s:Payload><x:y/>", "not declared"),
+        (b"<ds:KeyInfo>", b"<ds:KeyInfo>text", "holds other"),
+        (b'tagId="t"', b'tagId="t" tagId="t"', "no XML"),
+        (b'xmlns:h="', b'xmlns:k="http://www.w3.org/2001/04/xmlenc#sha384" xmlns:h="', "digest"),
+    ],
+)
+def test_a_changed_manifest(device: Device, find: bytes, put: bytes, why: str) -> None:
+    document = device.rims()["driver"]
+    assert find in document
+    refused(device, why, {"driver": document.replace(find, put)})
+
+
+def test_white_space_in_tags_and_the_order_of_attributes_are_not_signed(device: Device) -> None:
+    """Canonical XML drops them, so that they may change: nothing is read out of them."""
+    document = device.rims()["driver"]
+    authentic(device, {"driver": document.replace(b' tagId="t"', b'\n   tagId="t" ')})
+    authentic(device, {"driver": document.replace(b"></s:Meta>", b"/>")})
+
+
+def test_a_manifest_with_values_that_are_not_compared_is_refused(device: Device) -> None:
+    extra = '<s:Resource active="True" alternatives="1" index="70" name="svn" size="2" type="OpaqueData"></s:Resource>'
+    document = device.rim("550.1", {1: [device.measurements[2]]}, extra=extra)
+    refused(device, "of type 'OpaqueData', allowed are measurements", {"driver": document})
+    twice = device.rim(
+        "550.1", {1: [device.measurements[2]]}, extra=extra.replace("OpaqueData", "Measurement").replace("70", "1")
+    )
+    refused(device, "index 1 is there twice", {"driver": twice})
+
+
+def test_a_manifest_of_another_signer(device: Device) -> None:
+    device.rim_chain[2] = certificate("RIM Root", other := key(), "RIM Root", other)
+    refused(device, "signature does not verify", device.rims())
+    device.__post_init__()
+    refused(device, "not a pinned root's", device.rims())
+
+
+def test_an_expired_manifest(device: Device) -> None:
+    device.rim_chain[0] = certificate(
+        "RIM L4", device.keys["rim"], "RIM CA", device.keys["rim-ca"], authority=False, until=NOW - DAY
+    )
+    refused(device, "RIM L4 is valid", device.rims())
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("reason", [x509.ReasonFlags.certificate_hold, x509.ReasonFlags.key_compromise, None])
+def test_a_revoked_certificate(device: Device, number: int, reason: x509.ReasonFlags | None) -> None:
+    answer = device.answer(
+        device.chain, number, device.issuer_key(number), status=ocsp.OCSPCertStatus.REVOKED, reason=reason
+    )
+    refused(device, "revoked on", {**full(device), f"ocsp{number}": answer})
+
+
+def test_a_revoked_signer_of_manifests(device: Device) -> None:
+    answer = device.answer(device.rim_chain, 0, device.keys["rim-ca"], status=ocsp.OCSPCertStatus.REVOKED)
+    refused(device, "RIM L4 is revoked", {**full(device), "ocsp-rim0": answer})
+
+
+def test_answers_that_say_nothing(device: Device) -> None:
+    def said(**change: object) -> dict[str, bytes]:
+        return {"ocsp1": device.answer(device.chain, 1, device.issuer_key(1), **change)}  # type: ignore[arg-type]
+
+    refused(device, "unknown, allowed is good", said(status=ocsp.OCSPCertStatus.UNKNOWN))
+    refused(device, "ended", said(until=NOW - DAY / 2))
+    refused(device, "is of", said(at=NOW + DAY, until=NOW + 2 * DAY))
+    refused(device, "no date of its end", said(until=None))
+    refused(device, "does not verify", {"ocsp1": device.answer(device.chain, 1, key())})
+    refused(device, "none speaks of the device", {"ocsp": device.answer(device.rim_chain, 0, device.keys["rim-ca"])})
+    stranger = Device()
+    refused(device, "none speaks of the device", stranger.answers())
+
+
+def test_a_document_of_digits_is_no_answer(device: Device) -> None:
+    authentic(device, {"nonce": b"00" * 32})
+    refused(device, "status 3", {"error": b"\x30\x03\x0a\x01\x03"})
+    refused(device, "cut off", {"cut": device.answers()["ocsp1"][:200]})
+
+
+def test_a_responder_of_an_authority_of_the_chain(device: Device) -> None:
+    responder_key = key()
+
+    def said(issuer: str, issuer_key: object, **more: object) -> dict[str, bytes]:
+        one = certificate("Responder", responder_key, issuer, issuer_key, authority=False, **more)  # type: ignore[arg-type]
+        return {"ocsp1": device.answer(device.chain, 1, responder_key, responder=one)}
+
+    authentic(device, said(device.names[2], device.keys["provisioner"], ocsp_signing=True))
+    authentic(device, said(device.names[0], device.keys["root"], ocsp_signing=True))
+    refused(device, "does not verify", said(device.names[2], device.keys["provisioner"]))
+    refused(device, "Stranger", said("Stranger", key(), ocsp_signing=True))
+    refused(
+        device, "no certificate of GH999 A01 GSP BROM", said(device.names[3], device.keys["rom"], ocsp_signing=True)
+    )
+    itself = certificate(
+        "Responder", responder_key, device.names[3], device.keys["rom"], authority=False, ocsp_signing=True
+    )
+    answer = device.answer(device.chain, 1, responder_key, responder=itself, more=(device.chain[1],))
+    refused(device, "issued by none", {"ocsp1": answer})
+    expired = said(device.names[2], device.keys["provisioner"], ocsp_signing=True, until=NOW - DAY)
+    refused(device, "Responder is valid", expired)
+
+
+def test_grace_is_the_policys(device: Device) -> None:
+    late = device.answer(device.chain, 1, device.issuer_key(1), until=NOW - DAY / 2)
+    collateral = Collateral(device.certificates(), (), {**full(device), "ocsp1": late})
+    lenient = policy.make({"collateral_grace_hours": 24})
+    said = registry.authenticate("nvidia", device.transcript(), collateral, lenient, NOW)
+    assert any("within the policy's grace" in note for note in said.facts.notes)
+
+
+def test_revocation_lists(device: Device) -> None:
+    good = tuple(revoking(device.chain[n + 1], device.issuer_key(n)) for n in (1, 2, 3))
+    facts = authentic(device, crls=good)
+    shown = facts.fields["devices"]
+    assert isinstance(shown, list)
+    assert shown[0]["revocation_not_known"] == []
+    for number in (1, 2, 3):
+        bad = revoking(device.chain[number + 1], device.issuer_key(number), device.chain[number])
+        refused(device, "was revoked on", crls=(bad,))
+    refused(device, "does not verify", crls=(revoking(device.chain[2], key()),))
+    refused(device, "ended", crls=(revoking(device.chain[2], device.issuer_key(1), until=NOW - DAY / 2),))
+
+
+def test_firmware_that_is_not_the_certificates(device: Device) -> None:
+    device.opaque[20] = bytes(48)  # the second id of the certificate, which is that of no firmware
+    refused(device, "the firmware id is 0000")
+    device.opaque[20] = FWID[::-1]
+    refused(device, "the firmware id is 2f2e")
+    del device.opaque[20]
+    authentic(device)
+
+
+@pytest.mark.parametrize(("flag", "name"), [(0x40, "not secure"), (0x20, "recovery"), (0x10, "debug")])
+def test_firmware_that_calls_itself_unsafe(device: Device, flag: int, name: str) -> None:
+    device.fwid_extension = ("2.23.133.5.4.1.1", tcb_info(FWID, flags=bytes([0, flag, 0, 0, 1])))
+    device.leaf()
+    refused(device, name)
+
+
+def test_a_leaf_that_is_no_leaf(device: Device) -> None:
+    device.chain[0] = certificate("GH999 X", device.keys["leaf"], device.names[3], device.keys["rom"])
+    refused(device, "is not given")
+    device.chain[1] = device.chain[2] = device.chain[3] = device.chain[4]
+    device.chain[0] = certificate("GH999 X", device.keys["leaf"], device.names[0], device.keys["root"], authority=False)
+    refused(device, "has 2 certificates")
+
+
+def test_another_root(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    refused(device, "not a pinned root's")
+
+
+def test_an_expired_chain(device: Device) -> None:
+    with pytest.raises(Refused, match="is valid"):
+        authentic(device, now=NOW + 500 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "why"),
+    [(0, 0x12, "version"), (1, 0xE1, "starts"), (2, 0, "attributes"), (3, 1, "attributes"), (36, 8, "slot"), (37, 0x12, "version"),
+     (38, 0x61, "code"), (41, 0, "follow"), (41, 65, "cut off"), (45, 0, "index"), (46, 2, "allowed is DMTF")],
+)  # fmt: skip
+def test_a_transcript_of_another_form(device: Device, at: int, value: int, why: str) -> None:
+    data = bytearray(device.transcript())
+    data[at] = value
+    with pytest.raises(Refused, match=why):
+        registry.authenticate("nvidia", bytes(data), Collateral(device.certificates()), None, NOW)
+
+
+def test_versions_as_they_are_written(device: Device) -> None:
+    devices = registry.find("nvidia").show(device.transcript(), Collateral())["devices"]
+    assert isinstance(devices, list)
+    shown = devices[0]
+    assert shown["opaque"]["vbios_version"] == "96.00.A5.00.01"
+    assert shown["opaque"]["mode"] == "single GPU"
+    assert shown["measurements"][0] == device.measurements[1]
+    device.opaque[6] = b"96.10.55.00.01"
+    del device.opaque[3], device.opaque[11], device.opaque[36]
+    documents = {"firmware": device.rim("96.10.55.00.01", {0: [device.measurements[1]]})}
+    facts = authentic(device, documents)  # a switch: its firmware's manifest is all
+    found = facts.fields["devices"]
+    assert isinstance(found, list)
+    assert found[0]["manifests_missing"] == []
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused(data: bytes) -> None:
+    for attempt in (data, b"\x11\xe0\x01\xff" + data, b"11e0" + data, b"[" + data, b'{"__cmwc_t":"x","g":' + data):
+        with pytest.raises(Refused):
+            registry.authenticate("nvidia", attempt, Collateral(), None, NOW)
+    for read in (lambda: xml_tree.parse(data, "x"), lambda: responses.load(data), lambda: spdm.parse(data)):
+        with pytest.raises(Refused):
+            read()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[]", b"{}", b"[1]", b'[{"evidence":1}]', b'[{"evidence":"!"}]', b'[{"evidence":"AA==","nonce":"x"}]', b"[" * 5000,
+     b'{"evidence_list":1}', b'{"__cmwc_t":1}', b'{"__cmwc_t":1,"a":{"evidence":["x","y"]}}', b'[{"evidence":"AAA"}]', b"11e0f"],
+)  # fmt: skip
+def test_json_of_another_form(text: bytes) -> None:
+    with pytest.raises(Refused):
+        nvidia_evidence.devices(text)
+
+
+def test_xml_that_nests_or_is_large() -> None:
+    for document in (
+        b"<a>" * 100 + b"</a>" * 100,
+        b"<a/>" + bytes(5 * 1024 * 1024),
+        b"<a>&b;</a>",
+        b"\xff\xfe<\0a\0/\0>\0",
+    ):
+        with pytest.raises(Refused):
+            xml_tree.parse(document, "x")
+
+
+def test_canonical_form() -> None:
+    """Section 3 of Canonical XML: white space, attributes, namespaces, references."""
+    source = (
+        b'<?xml version="1.0"?>\n<!-- c --><b:a  xmlns:b="u:1" z="1" b:y=\'2\' a="&lt;&#9;&quot;" xmlns="u:0">'
+        b'<c xmlns="u:0" xmlns:b="u:1" x="\n"/><d xmlns=""/>&gt;&amp;<![CDATA[<e>]]>\r\n<!-- c --></b:a>\n'
+    )
+    root = xml_tree.parse(source, "x")
+    assert xml_tree.canonical(root) == (
+        b'<b:a xmlns="u:0" xmlns:b="u:1" a="&lt;&#x9;&quot;" z="1" b:y="2"><c x=" "></c><d xmlns=""></d>&gt;&amp;&lt;e&gt;\n</b:a>'
+    )
+    inner = next(root.elements)
+    assert xml_tree.canonical(inner) == b'<c xmlns="u:0" xmlns:b="u:1" x=" "></c>'
+    assert der(Device().chain[0])[:1] == b"\x30"
