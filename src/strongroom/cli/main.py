@@ -64,11 +64,8 @@ app.command("destroy")(destroy.destroy)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("render")(render.render)
-<<<<<<< HEAD
 app.add_typer(attest.app, name="attest")
-=======
 app.add_typer(measure.app, name="measure")
->>>>>>> attest-c
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(lock.app, name="lock")
 app.add_typer(lab.app, name="lab")
