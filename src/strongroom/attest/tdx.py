@@ -95,7 +95,7 @@ class Evidence:
     tcb: Tcb
 
 
-def signatures(quote: Quote, now: datetime, extra: tuple[Certificate, ...] = ()) -> tuple[Certificate, ...]:
+def signatures(quote: Quote, now: datetime) -> tuple[Certificate, ...]:
     """The quote's own chain of signatures: Intel's root, PCK, quoting enclave, attestation key, quote.
 
     Says nothing of revocation and TCB, and so nothing that may be trusted by itself.
@@ -108,7 +108,7 @@ def signatures(quote: Quote, now: datetime, extra: tuple[Certificate, ...] = ())
     """
     blocks = certificates.pem_blocks(quote.pck_chain, "CERTIFICATE", "pck.chain", alone=True)
     own = tuple(certificates.parse(block, "pck.chain") for block in blocks)
-    path = certificates.chain(own[0], (*own, *extra), INTEL_ROOTS, now, "pck.chain")
+    path = certificates.chain(own[0], own, INTEL_ROOTS, now, "pck.chain")
     require(len(path) == 3, "pck.chain", f"{len(path)} certificates, needed are PCK, its CA and the root")
     _verify(path[0].key, quote.qe_report_signature, quote.qe_report.raw, "qe_report.signature")
     bound = hashlib.sha256(quote.attestation_key + quote.qe_auth_data).digest() + bytes(32)
@@ -143,7 +143,7 @@ def verify_quote(evidence: bytes, collateral: Collateral, policy: Policy | None,
     quote = tdx_quote.parse(evidence)
     tdx_quote.require_padding(quote)
     extra = certificates.load_all(collateral.certificates)
-    path = signatures(quote, now, extra)
+    path = signatures(quote, now)
     grace = policy.grace if policy else timedelta(0)
     checked = tdx_collateral.check(path, (*path, *extra), collateral, now, grace)
     platform = pck.parse(path[0])

@@ -228,7 +228,8 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     show=show,
     measures=lambda name: name.startswith("pcr"),
     looks_like=lambda evidence: (
-        tpm_evidence.is_quote(evidence) or (evidence.lstrip()[:1] == b"{" and b'"ak_' in evidence and b'"message"' in evidence)
+        tpm_evidence.is_quote(evidence)
+        or (evidence.lstrip()[:1] == b"{" and b'"ak_' in evidence and b'"message"' in evidence)
     ),
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
