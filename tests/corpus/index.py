@@ -1,44 +1,44 @@
-"""The index of real evidence: what each file is and what it has to give."""
+"""The index of real evidence: what each file must give. The files are read where they lie."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.corpus import ROOT
 
 EVIDENCE = ROOT / "evidence"
-NO_EVIDENCE = f"no evidence at {EVIDENCE}; set STRONGROOM_CORPUS"
+WHY_NOT = f"no evidence at {EVIDENCE}; set STRONGROOM_CORPUS"
 
 
 @dataclass(frozen=True)
-class Vector:
-    """One line of INDEX.tsv."""
+class Entry:
+    """One line of INDEX.tsv: a file, its kind, what it should verify to, and what is known of its fields."""
 
-    file: str
+    path: str
     kind: str
-    wanted: str
+    verdict: str
     fields: str
 
     def __str__(self) -> str:
-        return self.file
+        return self.path
 
-    @property
-    def data(self) -> bytes:
-        """The file."""
-        return (EVIDENCE / self.file).read_bytes()
+    def read(self) -> bytes:
+        """The file's bytes."""
+        return (EVIDENCE / self.path).read_bytes()
 
 
-def vectors(kind: str) -> Iterator[Vector]:
-    """Rows of a kind, or none where there is no corpus."""
+def entries(*kinds: str) -> Iterator[Entry]:
+    """Rows of these kinds, or none where there is no corpus."""
     if not EVIDENCE.is_dir():
         return
-    for line in (EVIDENCE / "INDEX.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        file, found, _, _, _, wanted, fields = (*line.split("\t"), "", "")[:7]
-        if found == kind:
-            yield Vector(file, found, wanted, fields)
+    with (EVIDENCE / "INDEX.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["kind"] in kinds:
+                yield Entry(row["file"], row["kind"], row["should verify to"], row["fields"] or "")
 
 
-def read(file: str) -> bytes:
-    """A file of the corpus."""
-    return (EVIDENCE / file).read_bytes()
+def read(path: str) -> bytes:
+    """A file's bytes, by its path in the index."""
+    return (EVIDENCE / path).read_bytes()

@@ -15,10 +15,10 @@ from strongroom.attest import certificates, policy, registry, tdx_quote
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.attest.tdx import Status
-from tests.corpus.index import EVIDENCE, NO_EVIDENCE, read
+from tests.corpus.index import EVIDENCE, WHY_NOT, read
 from tests.corpus.test_evidence_tdx import bundle, quote_of, quotes, window
 
-pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=NO_EVIDENCE)
+pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)
 
 OLD, NEW = "dcapqvl-tdx_quote_collateral.json", "dcapqvl-tdx_quote_outdated_collateral.json"
 V4, V5 = "tdx/dcapqvl-tdx_quote", "tdx/gotdxguest-quote_v5_sample.dat"

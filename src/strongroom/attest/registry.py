@@ -11,8 +11,9 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+from strongroom.attest import forms
 from strongroom.attest.base import Authentic, Refused, Verified, appraise
-from strongroom.attest.collateral import Collateral
+from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.errors import ConfigError
 from strongroom.model.cluster import nearest
 from strongroom.model.platform import Platform
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Verify: TypeAlias = "Callable[[bytes, Collateral, Policy | None, datetime], Authentic]"
 Show: TypeAlias = "Callable[[bytes, Collateral], Mapping[str, object]]"
+Unwrap: TypeAlias = "Callable[[bytes, Collateral], tuple[bytes, Collateral]]"
+Unbundle: TypeAlias = "Callable[[bytes], Collateral | None]"
 
 _KINDS: dict[str, Kind] = {}
 _DEFECTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
@@ -39,6 +42,9 @@ class Kind:
         show: evidence and collateral to every field, decoded and unverified; Refused where it can't be parsed.
         measures: names of measurements that such evidence may have; a policy's other names are other kinds'.
         looks_like: whether bytes have this kind's outward form, for ``attest show`` without ``--kind``.
+        unwrap: evidence out of hex, base64, JSON or a container, with the certificates that came beside it; None where
+            hex, base64 and a JSON member are all that there is.
+        unbundle: collateral out of a vendor's own bundle, or None where the text is none.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Kind:
     show: Show
     measures: Callable[[str], bool]
     looks_like: Callable[[bytes], bool]
+    unwrap: Unwrap | None = None
+    unbundle: Unbundle | None = None
 
 
 def _anything(name: str) -> bool:
@@ -66,13 +74,15 @@ def kind(
     show: Show,
     measures: Callable[[str], bool] = _anything,
     looks_like: Callable[[bytes], bool] = _nothing,
+    unwrap: Unwrap | None = None,
+    unbundle: Unbundle | None = None,
 ) -> Callable[[Verify], Verify]:
     """Register the decorated function as the verifier of a kind of evidence."""
 
     def register(function: Verify) -> Verify:
         if name in _KINDS:
             raise ValueError(f"two functions verify {name}")
-        _KINDS[name] = Kind(name, platform, section, function, show, measures, looks_like)
+        _KINDS[name] = Kind(name, platform, section, function, show, measures, looks_like, unwrap, unbundle)
         return function
 
     return register
@@ -97,6 +107,43 @@ def find(name: str) -> Kind:
     if name not in known:
         raise ConfigError(f"kind: found {name!r}, allowed are {', '.join(known)}{nearest(name, list(known))}")
     return known[name]
+
+
+_MEMBERS = ("quote", "td_quote", "tdx_quote", "report", "evidence", "attestation", "token")
+
+
+def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Collateral]:
+    """Evidence of that kind out of the form in which it was found, and the collateral with what came beside it.
+
+    Args:
+        name: the kind.
+        data: bytes, hex or base64 text, JSON, or one of the kind's containers.
+        collateral: what there is already.
+
+    Raises:
+        Refused: the form is damaged, or too large.
+    """
+    found = find(name)
+    if found.unwrap is not None:
+        return found.unwrap(data, collateral)
+    if found.looks_like(data):
+        return data, collateral
+    if forms.is_json(data):
+        return forms.member(data, _MEMBERS), collateral
+    return forms.binary(data), collateral
+
+
+def guess(data: bytes) -> str | None:
+    """The one kind whose outward form bytes have, in whatever form they were found; None where none or several have."""
+    names = []
+    for name, found in kinds().items():
+        try:
+            evidence, _ = unwrap(name, data, NOTHING)
+        except Refused:
+            continue
+        if found.looks_like(data) or found.looks_like(evidence):
+            names.append(name)
+    return names[0] if len(names) == 1 else None
 
 
 def authenticate(name: str, evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:

@@ -256,6 +256,7 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     section=TdxSection,
     show=show,
     measures=MEASUREMENTS.__contains__,
+    unbundle=tdx_collateral.unbundle,
     looks_like=lambda evidence: evidence[:1] in (b"\4", b"\5") and evidence[4:8] == b"\x81\0\0\0",
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:

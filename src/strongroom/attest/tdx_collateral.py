@@ -136,3 +136,14 @@ def from_bundle(data: bytes) -> Collateral:
         for name, key in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity"))
     }
     return Collateral(tuple(values[name].encode() for name in chains), lists, documents)
+
+
+def unbundle(text: bytes) -> Collateral | None:
+    """:func:`from_bundle`, or None of a text that is not of that form.
+
+    Raises:
+        Refused: it is of that form, and damaged.
+    """
+    if text.lstrip()[:1] != b"{" or any(f'"{name}"'.encode() not in text for name in _BUNDLE):
+        return None
+    return from_bundle(text)

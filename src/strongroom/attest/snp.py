@@ -1,0 +1,241 @@
+"""SEV-SNP: a report, its VCEK or VLEK, and AMD's pinned roots.
+
+What holds before anything is compared with a policy: the report's form, the leaf's chain and dates, the signature, the
+leaf's chip and TCB (they are what its key was derived from), the order of TCBs, and that the host may not debug.
+A revocation list is looked at where one is given, and has to be there where the policy asks. It can name ASKs and ASVKs
+alone, for all leaves have the serial number 0: single chips are denied by a policy's ``denied_identities``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from strongroom.attest import amd, certificates, crl, snp_forms, snp_report
+from strongroom.attest.amd import Leaf
+from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse, require
+from strongroom.attest.certificates import Certificate
+from strongroom.attest.collateral import Collateral
+from strongroom.attest.policy import Policy
+from strongroom.attest.registry import kind
+from strongroom.attest.signatures import SHA384, Scheme, verify_signature
+from strongroom.attest.snp_policy import SnpPolicy
+from strongroom.attest.snp_report import Report
+from strongroom.model.platform import Platform
+
+NAME = "snp"
+STRICT = SnpPolicy()
+MEASUREMENTS = ("measurement", "host_data", "id_key_digest", "author_key_digest")
+_SCHEME = Scheme("ECDSA P-384 with SHA-384", "ecdsa", SHA384)
+_VMPLS = range(4)
+_NO_GRACE = timedelta(0)
+
+
+def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
+    """Every field of a report, decoded, nothing verified; the certificates given decide the layout of TCBs.
+
+    Raises:
+        Refused: the bytes are no report.
+    """
+    report = snp_report.parse(evidence)
+    leaves = [one for one in certificates.load_all(collateral.certificates) if amd.role_of(one)]
+    product = amd.leaf(leaves[0]).product if len(leaves) == 1 else snp_report.guessed_product(report)
+    said = "certificate" if len(leaves) == 1 else "CPUID" if any(report.cpuid) else "report's version"
+    return {"product": f"{product.name} (by the {said})", **snp_report.decoded(report, product)}
+
+
+@kind(
+    NAME,
+    Platform.SNP,
+    section=SnpPolicy,
+    show=show,
+    measures=lambda name: name in MEASUREMENTS,
+    looks_like=lambda evidence: len(evidence) == snp_report.SIZE and evidence[1:4] == bytes(3),
+    unwrap=snp_forms.unwrap,
+)
+def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
+    """Authenticate a report of exactly 1,184 bytes.
+
+    Args:
+        evidence: the report.
+        collateral: the chip's VCEK or the provider's VLEK among its certificates (others do no harm); ASK, ASVK and ARK
+            may be there, the shipped ones do; revocation lists.
+        policy: whose allowances hold (``snp.debug``, ``snp.crl``, the grace); None for the strict ones.
+        now: the controller's time.
+
+    Raises:
+        Refused: something does not hold.
+    """
+    section = policy.section_as(NAME, SnpPolicy) if policy else STRICT
+    facts = examine(evidence, collateral, section, now, grace=policy.grace if policy else _NO_GRACE)
+    return authentic(facts, policy)
+
+
+def examine(
+    evidence: bytes, collateral: Collateral, section: SnpPolicy, now: datetime, *, grace: timedelta = _NO_GRACE
+) -> Facts:
+    """What an authentic report says; for kinds that carry a report inside.
+
+    Raises:
+        Refused: the report is not authentic.
+    """
+    report = snp_report.parse(evidence)
+    role = _role(report)
+    leaf = _signer(report, role, collateral, now)
+    path = amd.chain(leaf, _index(collateral.certificates)[2], now)
+    notes = _revocation(path, collateral, section, now, grace)
+    verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
+    _bound(report, leaf)
+    _consistent(report, leaf)
+    if report.has("debug"):
+        if not section.debug:
+            refuse(
+                "report.policy.debug",
+                f"the guest's policy {report.policy:#x} lets the host debug it; no production guest",
+            )
+        notes = (*notes, "the guest's host may debug it; the policy permits that")
+    return _facts(report, leaf, path, notes)
+
+
+def _role(report: Report) -> str:
+    role = snp_report.SIGNERS.get(report.signing_key, "reserved")
+    require(role in ("VCEK", "VLEK"), "report.signer.key", f"signing key is {role}, allowed are VCEK and VLEK")
+    require(not report.signer >> 1 & 1, "report.signer.chip_key_masked", "the chip key is masked, nothing signed this")
+    require(not report.signer >> 5, "report.signer", f"{report.signer:#x} has bits of no known meaning")
+    require(
+        report.vmpl in _VMPLS,
+        "report.vmpl",
+        f"VMPL is {report.vmpl}, allowed are 0 to 3; the host's own reports are none",
+    )
+    return role
+
+
+@lru_cache(maxsize=8)
+def _index(
+    blobs: tuple[bytes, ...],
+) -> tuple[tuple[Certificate, ...], dict[tuple[str, bytes, bytes], list[Leaf]], tuple[Certificate, ...]]:
+    """Leaves; the same by role, chip and TCB, without those that contradict themselves; the other certificates."""
+    loaded = certificates.load_all(blobs)
+    leaves = tuple(one for one in loaded if amd.role_of(one))
+    index: dict[tuple[str, bytes, bytes], list[Leaf]] = {}
+    for certificate in leaves:
+        try:
+            leaf = amd.leaf(certificate)
+        except Refused:
+            continue
+        index.setdefault((leaf.role, leaf.hwid, leaf.tcb_version()), []).append(leaf)
+    return leaves, index, tuple(one for one in loaded if not amd.role_of(one))
+
+
+def _signer(report: Report, role: str, collateral: Collateral, now: datetime) -> Leaf:
+    """The leaf for this report: the one that is given, or out of several the one of this chip and TCB."""
+    leaves, index, others = _index(collateral.certificates)
+    mine = [one for one in leaves if amd.role_of(one) == role]
+    if not mine:
+        refuse(
+            "certificate",
+            f"no {role} is given, and the report is signed by one ({len(leaves)} others are there)",
+            hint="AMD's key distribution service has it by chip id and reported TCB; the host's extended report too",
+        )
+    if len(mine) == 1:
+        return amd.leaf(mine[0])
+    names = (b"",) if role == "VLEK" else tuple({report.chip_id[: product.hwid] for product in amd.PRODUCTS.values()})
+    found = [leaf for name in names for leaf in index.get((role, name, report.reported_tcb), ())]
+    if not found:
+        chip = f"chip {report.chip_id.hex()[:32]}.. and " if role == "VCEK" else ""
+        refuse("certificate", f"none of {len(mine)} {role}s is for {chip}TCB {report.reported_tcb.hex()}")
+    if len(found) == 1:
+        return found[0]
+    failure: Refused | None = None
+    for leaf in found:  # one key may have been certified more than once
+        try:
+            amd.chain(leaf, others, now)
+            verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
+        except Refused as refused:
+            failure = refused
+        else:
+            return leaf
+    raise failure or Refused("no leaf holds", "certificate")
+
+
+def _bound(report: Report, leaf: Leaf) -> None:
+    """The leaf's chip and TCB are the report's."""
+    if leaf.role == "VCEK":
+        size = leaf.product.hwid
+        chip, rest = report.chip_id[:size], report.chip_id[size:]
+        require(any(chip), "report.chip_id", "the chip id is masked, so no VCEK can be its")
+        require(
+            chip == leaf.hwid, "certificate.hwid", f"the VCEK is chip {leaf.hwid.hex()}'s, the report is {chip.hex()}'s"
+        )
+        require(not any(rest), "report.chip_id", f"{leaf.product.name}'s chip id has {size} bytes, more are not zero")
+    for name, found in report.tcb("reported_tcb", leaf.product).items():
+        certified = leaf.tcb.get(name, 0)
+        require(
+            found == certified,
+            f"certificate.tcb.{name}",
+            f"the {leaf.role} is for level {certified}, the report has {found}",
+        )
+    if any(report.cpuid):
+        family = report.cpuid[0]
+        require(
+            family == leaf.product.family,
+            "report.cpuid.family",
+            f"CPU family {family:#x}, and {leaf.product.name}'s is {leaf.product.family:#x}",
+        )
+
+
+def _consistent(report: Report, leaf: Leaf) -> None:
+    """Firmware never reports or commits more than it runs."""
+    current = report.tcb("current_tcb", leaf.product)
+    for which in ("reported_tcb", "committed_tcb"):
+        for name, level in report.tcb(which, leaf.product).items():
+            require(
+                level <= current[name], f"report.{which}.{name}", f"level is {level}, and {current[name]} is what runs"
+            )
+    require(
+        report.committed <= report.current, "report.committed", "firmware is committed that is newer than what runs"
+    )
+
+
+def _revocation(
+    path: tuple[Certificate, ...], collateral: Collateral, section: SnpPolicy, now: datetime, grace: timedelta
+) -> tuple[str, ...]:
+    root = path[-1]
+    found = crl.of_issuer([crl.load(blob) for blob in collateral.crls], root)
+    if found is None:
+        require(not section.crl, "crl", f"the policy asks for {root.name}'s revocation list, and none is given")
+        return ()
+    notes = crl.check(found, root, now, "crl", grace=grace)
+    for certificate in path[1:]:
+        crl.not_revoked(found, certificate, "crl")
+    return notes
+
+
+def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tuple[str, ...]) -> Facts:
+    certificate = leaf.certificate
+    identity = report.chip_id[: leaf.product.hwid] if any(report.chip_id) else b""
+    compare = ("measurement", "host_data") if any(report.host_data) else ("measurement",)
+    return Facts(
+        kind=NAME,
+        platform=Platform.SNP,
+        report_data=report.report_data,
+        measurements={name: getattr(report, name) for name in MEASUREMENTS},
+        must_compare=compare,
+        identity=identity,
+        aliases=(report.chip_id,) if identity and identity != report.chip_id else (),
+        notes=notes,
+        fields={
+            "product": leaf.product_name,
+            "certificate": {
+                "role": leaf.role,
+                "chain": [one.name for one in path],
+                "not_before": certificate.not_before,
+                "not_after": certificate.not_after,
+                "tcb": {name: level for name, level in leaf.tcb.items() if level or not name.startswith("spl")},
+                **({"hwid": leaf.hwid} if leaf.hwid else {"csp_id": leaf.csp_id}),
+            },
+            "report": snp_report.decoded(report, leaf.product),
+        },
+        detail=(report, leaf),
+    )
