@@ -68,13 +68,14 @@ def test_snp_as_a_whole(file: str) -> None:
         "not_compared": ["minimum_tcb"],
     }
     registry.verify("azure-snp", read(file), NOTHING, policy.make(wanted), NOW)
-    for field, changed in {
+    changes: dict[str, dict[str, Any]] = {
         "report_data": {"nonce": b"challenge!".hex()},
         "measurements.pcr9": {"measurements": {**measured, "pcr9": ["00" * 32]}},
         "measurements.measurement": {"measurements": {**measured, "measurement": ["00" * 48]}},
         "identity": {"identities": ["00" * 64]},
         "event_log": {"azure-snp": {"event_log": "required"}},
-    }.items():
+    }
+    for field, changed in changes.items():
         with pytest.raises(Refused) as caught:
             registry.verify("azure-snp", read(file), NOTHING, policy.make({**wanted, **changed}), NOW)
         assert caught.value.field == field

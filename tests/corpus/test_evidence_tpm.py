@@ -128,12 +128,13 @@ def test_quote(entry: Entry) -> None:
     assert caught.value.field == "ak"
     good = {**expected, "identities": [said.facts.identity.hex()]}
     other = {**expected["measurements"], "pcr4": ["11" * 32]}
-    for field, changed in {
+    changes: dict[str, dict[str, Any]] = {
         "report_data": {"nonce": "00"},
         "identity": {"identities": ["00"]},
         "measurements.pcr4": {"measurements": other},
         "policy.measurements.pcr7": {"measurements": {"pcr4": other["pcr5"]}},
-    }.items():
+    }
+    for field, changed in changes.items():
         with pytest.raises(Refused) as caught:
             registry.verify("tpm", entry.read(), NOTHING, policy.make({**good, **changed}), NOW)
         assert caught.value.field == field
