@@ -113,7 +113,7 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     section=CcelSection,
     show=show,
     measures=tdx.MEASUREMENTS.__contains__,
-    looks_like=lambda evidence: evidence[4:8] == b"\3\0\0\0" and evidence[32:48] == eventlog.SIGNATURE,
+    looks_like=lambda evidence: eventlog.announced(evidence) == (BANK,),
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """A CC event log under a TDX quote.

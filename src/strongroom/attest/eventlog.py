@@ -111,6 +111,14 @@ def parse(data: bytes, *, registers: Collection[int]) -> EventLog:
     return EventLog(tuple(map(name_of, sizes)), tuple(events), locality)
 
 
+def announced(data: bytes) -> tuple[str, ...]:
+    """The algorithms that bytes announce where they start as a log does; empty where they do not."""
+    if data[4:8] != b"\3\0\0\0" or data[32:48] != SIGNATURE:
+        return ()
+    count = min(int.from_bytes(data[56:60], "little"), _MOST_ALGORITHMS)
+    return tuple(name_of(int.from_bytes(data[60 + 4 * at : 62 + 4 * at], "little")) for at in range(count))
+
+
 def _header(reader: Reader) -> dict[int, int]:
     """TCG_PCClientPCREvent with a TCG_EfiSpecIdEvent (10.4.5.1): digest sizes in bytes by algorithm number."""
     reader.u32("header.register")

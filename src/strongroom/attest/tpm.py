@@ -210,7 +210,7 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     """Every field of a quote, or every record of an event log, decoded and not verified."""
     if tpm_evidence.is_quote(evidence):
         return described(parse_quote(evidence))
-    if evidence[4:8] == b"\3\0\0\0":
+    if eventlog.announced(evidence):
         log = eventlog.parse(evidence, registers=PCRS)
         bank = next(name for name in ("sha256", "sha384", "sha512") if name in log.algorithms)
         replay = {f"pcr{number}": value for number, value in sorted(log.replay(bank).items())}
@@ -221,16 +221,20 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     return {"quote": described(parse_quote(found.message)), "pcrs": values, **parts}
 
 
+def _looks_like(evidence: bytes) -> bool:
+    """A quote, JSON with a key and a quote in it, or a log with more than the one bank of a CC event log."""
+    if evidence.lstrip()[:1] == b"{":
+        return b'"ak_' in evidence and b'"message"' in evidence
+    return tpm_evidence.is_quote(evidence) or len(eventlog.announced(evidence)) > 1
+
+
 @kind(
     "tpm",
     Platform.VTPM,
     section=TpmSection,
     show=show,
     measures=lambda name: name.startswith("pcr"),
-    looks_like=lambda evidence: (
-        tpm_evidence.is_quote(evidence)
-        or (evidence.lstrip()[:1] == b"{" and b'"ak_' in evidence and b'"message"' in evidence)
-    ),
+    looks_like=_looks_like,
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """A quote, its log, and who vouches for its key.
