@@ -16,7 +16,7 @@ from strongroom.attest import eventlog, events, tdx
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.eventlog import EventLog
-from strongroom.attest.events import Holds, type_name
+from strongroom.attest.events import type_name
 from strongroom.attest.policy import Hex, Policy, Section
 from strongroom.attest.registry import kind
 from strongroom.model.platform import Platform
@@ -34,7 +34,7 @@ class CcelSection(Section):
     rtmr0_digests: tuple[Hex, ...] = Field(
         (),
         description="digests that records of RTMR 0 may have (TD HOB, firmware variables, ACPI tables); where any are"
-        " named, every record of it needs one, but separators, actions and boot variables",
+        " named, every record of it has to have one of them, separators aside",
     )
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
@@ -42,18 +42,16 @@ class CcelSection(Section):
         evidence: Evidence = facts.detail
         policy.section("tdx").appraise(evidence.td, policy)
         if self.secure_boot:
-            said = events.secure_boot(evidence.log, 1)
+            said = events.secure_boot(evidence.log, 1, BANK)
             require(
                 said is True, "event_log.secure_boot", "Secure Boot is off or not in the log; the policy asks for it"
             )
+        # By digests alone: a record's type and data are the host's words, whatever its digest holds of them.
+        allowed = {*self.rtmr0_digests, *events.separators(BANK)}
         for event in evidence.log.events if self.rtmr0_digests else ():
-            held = event.type in _FREE and events.holds(event, BANK) is not Holds.NOTHING
-            if event.extends and event.register == 1 and not held and event.digests[BANK] not in self.rtmr0_digests:
+            if event.extends and event.register == 1 and event.digests[BANK] not in allowed:
                 digest = event.digests[BANK].hex()
                 refuse(event.field, f"{type_name(event.type)} of {digest}, which ccel.rtmr0_digests does not name")
-
-
-_FREE = (events.EV_SEPARATOR, events.EV_EFI_ACTION, events.EV_EFI_VARIABLE_BOOT, events.EV_EFI_VARIABLE_BOOT2)
 
 
 @dataclass(frozen=True)

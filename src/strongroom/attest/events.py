@@ -135,19 +135,42 @@ def require_honest(log: EventLog, algorithm: str) -> None:
             refuse(event.field, f"the data of this {type_name(event.type)} are not what was measured")
 
 
-def secure_boot(log: EventLog, register: int) -> bool | None:
-    """The SecureBoot variable as the firmware measured it into PCR 7 (RTMR 0: register 1); None where it did not.
+def separators(algorithm: str) -> frozenset[bytes]:
+    """Digests of the separators: of a boot that goes on (0 or 0xffffffff), and of one with an error (1)."""
+    return frozenset(BY_NAME[algorithm].digest(value) for value in (bytes(4), b"\xff" * 4, b"\1\0\0\0"))
 
-    Only for a log that :func:`require_honest` let pass. One that measures it twice, differently, is False.
+
+def secure_boot(log: EventLog, register: int, algorithm: str) -> bool | None:
+    """Whether the firmware measured SecureBoot=1; None where it measured no such variable.
+
+    A record's type is measured by nothing, so a host could call SecureBoot=0 something else and measure a flattering
+    variable of its own later. Hence digests alone count, and of them those before the register's first separator, which
+    the firmware writes when it hands over to what it boots.
+
+    Args:
+        log: one that leads to signed registers.
+        register: 7 for a PCR, 1 for RTMR 0.
+        algorithm: the bank.
     """
-    said = {
-        found.value == b"\x01"
-        for event in log.events
-        if event.register == register and event.type == EV_EFI_VARIABLE_DRIVER_CONFIG
-        for found in (variable(event),)
-        if found.name == "SecureBoot"
-    }
-    return all(said) if said else None
+    found = BY_NAME[algorithm]
+    ends = separators(algorithm)
+    values = {found.digest(_SECURE_BOOT + len(value).to_bytes(8, "little") + _NAME + value): value for value in _VALUES}
+    said: set[bytes] = set()
+    for event in log.events:
+        if event.register != register or not event.extends:
+            continue
+        digest = event.digests[algorithm]
+        if digest in ends:
+            return said == {b"\1"} if said else None
+        if digest in values:
+            said.add(values[digest])
+    return None
+
+
+# UEFI_VARIABLE_DATA of SecureBoot in the vendor GUID 8be4df61-93ca-11d2-aa0d-00e098032b8c, EFI_GLOBAL_VARIABLE.
+_NAME = "SecureBoot".encode("utf-16-le")
+_SECURE_BOOT = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c") + (10).to_bytes(8, "little")
+_VALUES = (b"\0", b"\1", b"")
 
 
 def lines(log: EventLog, algorithm: str) -> Iterator[Mapping[str, object]]:

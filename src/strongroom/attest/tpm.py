@@ -60,7 +60,7 @@ class QuoteSection(Section):
         if self.event_log == "required":
             require(log is not None, "event_log", "the policy asks for the event log, and none is given")
         if self.secure_boot:
-            said = events.secure_boot(log, 7) if log and "pcr7" in facts.measurements else None
+            said = events.secure_boot(log, 7, bank) if log and "pcr7" in facts.measurements else None
             found = {True: "on", False: "off", None: "not in a log that PCR 7 confirms"}[said]
             require(said is True, "event_log.secure_boot", f"Secure Boot is {found}, the policy asks for it")
 
