@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TOKEN: Final = object()
 _SHOWN = 4  # allowed values that a reason names before it counts the rest
+_LONGEST_REASON = 1000  # characters; evidence may hold names as long as its maker likes
 
 
 class Refused(AttestationRefused):
@@ -32,9 +33,16 @@ class Refused(AttestationRefused):
     """
 
     def __init__(self, reason: str, field: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{field}: {reason}", hint=hint)
-        self.reason = reason
-        self.field = field
+        self.reason = printable(reason)[:_LONGEST_REASON]
+        self.field = printable(field)
+        super().__init__(f"{self.field}: {self.reason}", hint=hint)
+
+
+def printable(text: str) -> str:
+    """The text with whatever would steer a terminal or a log escaped; evidence is a stranger's."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def refuse(field: str, reason: str, *, hint: str | None = None) -> NoReturn:

@@ -133,17 +133,30 @@ def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Colla
     return forms.binary(data), collateral
 
 
-def guess(data: bytes) -> str | None:
-    """The one kind whose outward form bytes have, in whatever form they were found; None where none or several have."""
+def guess(data: bytes) -> tuple[str, ...]:
+    """The kinds whose outward form bytes have, in whatever form they were found."""
     names = []
     for name, found in kinds().items():
         try:
             evidence, _ = unwrap(name, data, NOTHING)
         except Refused:
-            continue
+            evidence = data
         if found.looks_like(data) or found.looks_like(evidence):
             names.append(name)
-    return names[0] if len(names) == 1 else None
+    return tuple(names)
+
+
+def show(name: str, data: bytes, collateral: Collateral) -> Mapping[str, object]:
+    """Every field of evidence in whatever form it was found, decoded; nothing is verified.
+
+    Raises:
+        Refused: it can't be read as evidence of that kind.
+    """
+    try:
+        evidence, all_collateral = unwrap(name, data, collateral)
+        return find(name).show(evidence, all_collateral)
+    except _DEFECTS as error:
+        raise Refused(f"the parser failed: {type(error).__name__}: {error} (a defect)", name) from error
 
 
 def authenticate(name: str, evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:

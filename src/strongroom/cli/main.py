@@ -12,7 +12,7 @@ from typing import Annotated  # noqa: E402
 import typer  # noqa: E402
 
 from strongroom import __version__  # noqa: E402
-from strongroom.cli import apply, bundle, destroy, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
+from strongroom.cli import apply, attest, bundle, destroy, init, lab, lock, plan, preflight, render, status, verify  # noqa: E402
 from strongroom.errors import Exit, StrongroomError  # noqa: E402
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ app.command("destroy")(destroy.destroy)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("render")(render.render)
+app.add_typer(attest.app, name="attest")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(lock.app, name="lock")
 app.add_typer(lab.app, name="lab")

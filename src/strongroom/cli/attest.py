@@ -1,0 +1,199 @@
+"""``strongroom attest``: verify evidence against a policy, and show what it says. Nothing is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import textwrap
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from strongroom.attest import registry
+from strongroom.attest.base import Authentic, Facts, Refused, Verified, plain, printable
+from strongroom.attest.collateral import Collateral
+from strongroom.attest.policy import Policy
+from strongroom.cli import attest_files
+from strongroom.cli.common import Output, OutputForm
+from strongroom.errors import ConfigError, Exit
+from strongroom.report.attestation import WIDTH, lines
+
+SCHEMA = "strongroom.dev/attestation/v1"
+NOT_COMPARED = (
+    "Nothing was compared with an expectation: whose machine it is, what runs on it, for whom this was"
+    " made and which TCB is recent enough, nobody asked. Such evidence opens no gate."
+)
+app = typer.Typer(help="Evidence of trusted execution environments, offline.", no_args_is_help=True)
+
+Evidence = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Evidence: bytes, hex, base64 or JSON; - is stdin.")
+]
+KindName = Annotated[
+    str, typer.Option("--kind", metavar="KIND", help="What evidence it is; never taken from the evidence.")
+]
+Certificates = Annotated[
+    list[Path] | None,
+    typer.Option("--certs", metavar="FILE", help="Certificates, PEM or DER: a file or a folder (repeatable)."),
+]
+Others = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collateral", metavar="FILE", help="CRLs, TCB info, logs …: a file, a folder, or NAME=FILE (repeatable)."
+    ),
+]
+PolicyFile = Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="What is expected: TOML or YAML.")]
+At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="Judge as of a date or a time, in place of now.")]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one file."""
+
+    file: str
+    digest: str
+    said: Authentic | Verified | None
+    refused: Refused | None
+
+    @property
+    def verdict(self) -> str:
+        """``verified``, ``authentic`` (nothing was compared) or ``refused``."""
+        return "refused" if self.said is None else "verified" if isinstance(self.said, Verified) else "authentic"
+
+    def as_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+        found: dict[str, Any] = {"file": self.file, "sha256": self.digest, "verdict": self.verdict}
+        if self.refused is not None:
+            return {**found, "reason": self.refused.reason, "field": self.refused.field}
+        assert self.said is not None
+        facts = self.said.facts
+        return {
+            **found,
+            "identity": facts.identity.hex(),
+            "report_data": facts.report_data.hex(),
+            "measurements": plain(facts.measurements),
+            "notes": list(facts.notes),
+            "fields": plain(facts.fields),
+        }
+
+
+@app.command("verify")
+def verify(
+    evidence: Evidence,
+    kind: KindName,
+    certs: Certificates = None,
+    collateral: Others = None,
+    policy: PolicyFile = None,
+    authenticity_only: Annotated[
+        bool, typer.Option("--authenticity-only", help="Compare nothing with an expectation, and say so.")
+    ] = False,
+    at: At = None,
+    output: OutputForm = Output.TEXT,
+) -> None:
+    """Verify evidence offline. Ends with 0 when all of it holds, with 5 when any is refused."""
+    if (policy is None) is not authenticity_only:
+        found = "both" if authenticity_only else "neither"
+        raise ConfigError(f"found {found} of --policy and --authenticity-only, allowed is one of them")
+    found_kind = registry.find(kind)
+    expected = attest_files.read_policy(policy) if policy else None
+    now = attest_files.moment(at)
+    files = [(str(path), attest_files.content(path)) for path in evidence]
+    try:
+        given: Collateral | Refused = attest_files.gather(certs or (), collateral or ())
+    except Refused as refused:
+        given = refused
+    results = [_verify(file, data, kind, given, expected, now) for file, data in files]
+    refused_count = sum(result.said is None for result in results)
+    if output is Output.JSON:
+        report = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "platform": found_kind.platform.value,
+            "at": plain(now),
+            "policy": expected.digest if expected else None,
+            "compared": expected is not None,
+            "verdict": "refused" if refused_count else "verified" if expected else "authentic",
+            "results": [result.as_json() for result in results],
+        }
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print(results, expected)
+    if refused_count:
+        raise typer.Exit(int(Exit.ATTESTATION))
+
+
+def _verify(
+    file: str, data: bytes, kind: str, given: Collateral | Refused, expected: Policy | None, now: datetime
+) -> Result:
+    digest = hashlib.sha256(data).hexdigest()
+    if isinstance(given, Refused):
+        return Result(file, digest, None, given)
+    try:
+        evidence, collateral = registry.unwrap(kind, data, given)
+        if expected is None:
+            return Result(file, digest, registry.authenticate(kind, evidence, collateral, None, now), None)
+        return Result(file, digest, registry.verify(kind, evidence, collateral, expected, now), None)
+    except Refused as refused:
+        return Result(file, digest, None, refused)
+
+
+def _print(results: list[Result], expected: Policy | None) -> None:
+    for result in results:
+        file = printable(result.file)
+        if result.refused is not None:
+            typer.echo(f"REFUSED {file}: {result.refused}")
+            if result.refused.hint:
+                typer.echo(f"  hint: {result.refused.hint}")
+            continue
+        assert result.said is not None
+        facts = result.said.facts
+        typer.echo(f"{result.verdict.upper()} {file}: {facts.kind}, {facts.identity.hex()[:32] or 'no identity'}")
+        for note in facts.notes:
+            typer.echo(f"  note: {printable(note)}")
+        if len(results) == 1:
+            _print_facts(facts)
+    if len(results) > 1:
+        good = sum(result.said is not None for result in results)
+        typer.echo(f"{good} of {len(results)} {'verified' if expected else 'authentic'}, {len(results) - good} refused")
+    if expected is None and any(result.said for result in results):
+        typer.echo(textwrap.fill(NOT_COMPARED, WIDTH))
+
+
+def _print_facts(facts: Facts) -> None:
+    shown = {"identity": facts.identity, "report data": facts.report_data, "measurements": facts.measurements}
+    for line in lines(shown, depth=1):
+        typer.echo(line)
+
+
+@app.command("show")
+def show(
+    evidence: Annotated[Path, typer.Argument(metavar="FILE", help="Evidence in any form; - is stdin.")],
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="What evidence it is; guessed by its form.")
+    ] = None,
+    certs: Certificates = None,
+    collateral: Others = None,
+    output: OutputForm = Output.TEXT,
+) -> None:
+    """Show every field of evidence, decoded. Nothing is verified."""
+    data = attest_files.content(evidence)
+    given = attest_files.gather(certs or (), collateral or ())
+    name = registry.find(kind).name if kind else _guessed(data)
+    fields = registry.show(name, data, given)
+    if output is Output.JSON:
+        typer.echo(json.dumps({"schema": SCHEMA, "kind": name, "verified": False, "fields": plain(fields)}, indent=2))
+        return
+    typer.echo(f"{name}: as the bytes say; nothing was verified")
+    for line in lines(fields):
+        typer.echo(line)
+
+
+def _guessed(data: bytes) -> str:
+    names = registry.guess(data)
+    if len(names) > 1:
+        raise ConfigError(f"the bytes may be {' or '.join(names)}; name one by --kind")
+    if not names:
+        raise Refused(f"{len(data)} bytes have the form of no kind of evidence", "evidence", hint="name one by --kind")
+    return names[0]

@@ -1,0 +1,192 @@
+"""From files to what the verifiers take: evidence, certificates, lists, documents, a policy, a time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from strongroom.attest import certificates, crl, forms, policy, registry, snp_forms
+from strongroom.attest.base import Refused
+from strongroom.attest.collateral import Collateral
+from strongroom.attest.policy import Policy
+from strongroom.errors import ConfigError
+
+_CERTIFICATES = (".pem", ".der", ".crt", ".cer", ".cert", ".certs", ".p7c", ".bin")
+_POLICY_FORMS = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "yaml"}
+_SIGNED = {"tcbInfo": "tcb_info", "enclaveIdentity": "qe_identity"}  # Intel's answers, by their only key
+_BUNDLE_KEYS = {"certificates", "crls", "documents"}
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes, ``-`` being stdin; one byte more than any verifier takes is not read.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    try:
+        if str(path) == "-":
+            return sys.stdin.buffer.read(forms.LARGEST + 1)
+        with path.open("rb") as file:
+            return file.read(forms.LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+
+
+def _files(path: Path, suffixes: tuple[str, ...] | None) -> list[Path]:
+    """The file, or the files of a folder with one of these suffixes, sorted; nothing below it."""
+    if not path.is_dir():
+        return [path]
+    try:
+        inside = sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    found = [one for one in inside if suffixes is None or one.suffix.lower() in suffixes]
+    if not found:
+        wanted = f" with one of the suffixes {', '.join(suffixes)}" if suffixes else ""
+        raise ConfigError(f"{path}: the folder has no file{wanted}")
+    return found
+
+
+def gather(certs: Iterable[Path], others: Iterable[str]) -> Collateral:
+    """Collateral out of the files of ``--certs`` and ``--collateral``.
+
+    Args:
+        certs: files or folders of certificates.
+        others: files or folders of anything, or ``NAME=FILE`` for a document of that name.
+
+    Raises:
+        ConfigError: a file can't be read.
+        Refused: a bundle or a certificate table is damaged.
+    """
+    found = Collateral()
+    for path in certs:
+        for file in _files(path, _CERTIFICATES):
+            blob = content(file)
+            more = snp_forms.table(blob) if snp_forms.is_table(blob) else _certificate_file(blob)
+            found = _joined(found, more)
+    for text in others:
+        for name, file, given in _named(text):
+            blob = content(file)
+            found = _joined(found, Collateral(documents={name: blob}) if given else _sorted(name, blob))
+    return found
+
+
+def _certificate_file(blob: bytes) -> Collateral:
+    """Certificates in PEM, DER, or DER in hex or base64; whatever else it is, its verifier refuses."""
+    return Collateral((blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob),))
+
+
+def _named(text: str) -> Iterator[tuple[str, Path, bool]]:
+    """Names and files of one ``--collateral``, and whether the name was given."""
+    name, equals, rest = text.partition("=")
+    if equals and name and not Path(text).exists():
+        yield name, Path(rest), True
+        return
+    for file in _files(Path(text), None):
+        yield file.stem.replace("-", "_"), file, False
+
+
+def _joined(first: Collateral, second: Collateral) -> Collateral:
+    if twice := sorted(set(first.documents) & set(second.documents)):
+        raise ConfigError(f"collateral: found two documents named {twice[0]}, allowed is one; name them by NAME=FILE")
+    return Collateral(
+        (*first.certificates, *second.certificates),
+        (*first.crls, *second.crls),
+        {**first.documents, **second.documents},
+    )
+
+
+def _sorted(name: str, blob: bytes) -> Collateral:
+    """Put bytes where they belong by what they are; what is nothing else is a document of its file's name."""
+    if snp_forms.is_table(blob):
+        return snp_forms.table(blob)
+    if forms.is_json(blob):
+        return _json(name, blob)
+    if not blob.lstrip().startswith(b"<"):
+        if b"-----BEGIN CERTIFICATE-----" in blob or _reads(certificates.parse, blob):
+            return Collateral(certificates=(blob,))
+        if b"-----BEGIN X509 CRL-----" in blob or _reads(crl.load, blob):
+            return Collateral(crls=(blob,))
+    return Collateral(documents={name: blob})
+
+
+def _reads(read: Callable[[bytes], object], blob: bytes) -> bool:
+    try:
+        read(blob)
+    except Refused:
+        return False
+    return True
+
+
+def _json(name: str, blob: bytes) -> Collateral:
+    for kind in registry.kinds().values():
+        if kind.unbundle and (found := kind.unbundle(blob)) is not None:
+            return found
+    value = forms.json_value(blob, f"collateral.{name}")
+    if isinstance(value, dict):
+        if value and set(value) <= _BUNDLE_KEYS | {"schema"} and _BUNDLE_KEYS & set(value):
+            return _bundle(value)
+        name = next((document for key, document in _SIGNED.items() if key in value), name)
+    return Collateral(documents={name: blob})
+
+
+def _bundle(value: dict[str, object]) -> Collateral:
+    """Our own: lists of PEM or base64, and documents by name."""
+    lists, documents = [], value.get("documents", {})
+    for key in ("certificates", "crls"):
+        found = value.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise Refused(f"{key} is a {type(found).__name__}, needed is a list of PEM or base64", f"collateral.{key}")
+        lists.append(tuple(_text(one, f"collateral.{key}") for one in found))
+    if not isinstance(documents, dict):
+        raise Refused("documents are no object", "collateral.documents")
+    named = {str(name): _text(one, f"collateral.documents.{name}") for name, one in documents.items()}
+    return Collateral(lists[0], lists[1], named)
+
+
+def _text(value: object, field: str) -> bytes:
+    if not isinstance(value, str):
+        raise Refused(f"a {type(value).__name__}, needed is PEM, JSON or base64", field)
+    if "-----BEGIN" in value or value.lstrip()[:1] in ("{", "[", "<"):
+        return value.encode()
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused(f"neither PEM nor JSON nor base64: {error}", field) from error
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy of a file.
+
+    Raises:
+        ConfigError: it can't be read, or is no policy.
+    """
+    form = _POLICY_FORMS.get(path.suffix.lower())
+    if form is None:
+        raise ConfigError(f"{path}: found the suffix {path.suffix or 'none'!r}, allowed are {', '.join(_POLICY_FORMS)}")
+    try:
+        text = content(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason}") from error
+    return policy.load(text, "toml" if form == "toml" else "yaml", str(path))
+
+
+def moment(text: str | None) -> datetime:
+    """The time of ``--at``: a date (its midnight) or a time, UTC where no zone is named; now where there is none.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"--at: found {text!r}, allowed is a date or a time, as 2026-03-31 or 2026-03-31T12:00:00Z"
+        ) from error
