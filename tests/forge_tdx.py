@@ -152,6 +152,7 @@ class Forge:
     seam_attributes: int = 0
     mrsignerseam: bytes = bytes(48)
     mrservicetd: bytes = bytes(48)
+    report_data: bytes = b"\xee" * 64
     svns: tuple[int, ...] = SGX_SVNS
     pcesvn: int = 13
     flags: tuple[bool, bool, bool] = (False, False, False)
@@ -177,7 +178,7 @@ class Forge:
         """The quote's bytes."""
         body = bytes(self.tee_tcb_svn) + b"\xaa" * 48 + self.mrsignerseam
         body += struct.pack("<QQQ", self.seam_attributes, self.attributes, 0xE7)
-        body += b"".join(bytes((number,)) * 48 for number in range(1, 9)) + b"\xee" * 64
+        body += b"".join(bytes((number,)) * 48 for number in range(1, 9)) + self.report_data
         if self.td15:
             body += bytes(self.tee_tcb_svn) + self.mrservicetd
         head = (

@@ -305,7 +305,6 @@ def test_an_sgx_quote_or_another_form_is_refused() -> None:
         (0, 3, "quote.version"),
         (2, 3, "quote.key_type"),
         (4, 0, "quote.tee_type"),
-        (8, 1, "quote.reserved"),
         (12, 0, "quote.vendor"),
     ):
         with pytest.raises(Refused) as caught:

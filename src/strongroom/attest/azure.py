@@ -134,25 +134,34 @@ class AzureTdxSection(QuoteSection):
         self.appraise_quote(facts, policy, detail.log, detail.bank)
 
 
-def described(evidence: AzureEvidence) -> dict[str, object]:
-    """Every field but the hardware's own, decoded and not verified."""
+def shown(evidence: bytes, collateral: Collateral) -> tuple[HclReport, Mapping[str, bytes], dict[str, object]]:
+    """For ``show``: the HCL report, the parts beside it, and every field but the hardware's own; nothing is verified."""
+    if evidence.startswith(hcl.SIGNATURE) and "tpm_quote" not in collateral.documents:
+        report = hcl.parse(evidence)
+        return report, {}, _claims(report)
+    found = read(evidence, collateral)
+    return found.report, found.parts, _claims(found.report) | _quote(found)
+
+
+def _claims(report: HclReport) -> dict[str, object]:
     return {
-        "hardware": hcl.NAMES[evidence.report.kind],
-        "runtime_data": evidence.report.claims,
-        "runtime_data_digest": evidence.report.digest,
-        "quote": tpm.described(parse_quote(evidence.quote.message)),
-        "pcrs": {
-            bank: {str(number): value for number, value in pcrs.items()}
-            for bank, pcrs in (evidence.quote.pcrs or {}).items()
-        },
+        "hardware": hcl.NAMES[report.kind],
+        "runtime_data": report.claims,
+        "runtime_data_digest": report.digest,
     }
+
+
+def _quote(evidence: AzureEvidence) -> dict[str, object]:
+    banks = (evidence.quote.pcrs or {}).items()
+    pcrs = {bank: {str(number): value for number, value in one.items()} for bank, one in banks}
+    return {"quote": tpm.described(parse_quote(evidence.quote.message)), "pcrs": pcrs}
 
 
 def show_tdx(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     """Every field of the evidence, decoded and not verified."""
-    found = read(evidence, collateral)
-    td = found.parts.get("td_quote")
-    return {**described(found), "td_quote": tdx.described(tdx_quote.parse(td)) if td else "not given"}
+    _, parts, fields = shown(evidence, collateral)
+    td = parts.get("td_quote")
+    return {**fields, "td_quote": tdx.described(tdx_quote.parse(td)) if td else "not given"}
 
 
 def looks_like(evidence: bytes, number: int) -> bool:

@@ -28,9 +28,9 @@ class AzureSnpSection(QuoteSection):
 
 def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     """Every field of the evidence, decoded and not verified."""
-    found = azure.read(evidence, collateral)
-    certificates = collateral.with_certificates(*(part for name, part in found.parts.items() if name == "vcek"))
-    return {**azure.described(found), "snp_report": snp.show(found.report.report, certificates)}
+    report, parts, fields = azure.shown(evidence, collateral)
+    certificates = collateral.with_certificates(*(part for name, part in parts.items() if name == "vcek"))
+    return {**fields, "snp_report": snp.show(report.report, certificates)}
 
 
 @kind(
