@@ -6,6 +6,8 @@ import ast
 import copy
 import dataclasses
 import pickle
+import re
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -314,3 +316,13 @@ def test_a_policy_is_toml_or_yaml() -> None:
         policy.load("- 1", "yaml")
     with pytest.raises(ConfigError):
         registry.find("testin")
+
+
+def test_the_manuals_sample_policy_is_one_and_its_defaults_are_true() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "attestation.md").read_text(encoding="utf-8")
+    sample = re.search(r"```toml\n(.*?)```", manual, re.DOTALL)
+    assert sample is not None
+    values = tomllib.loads(re.sub(r"[0-9a-f]+…", "aa", sample[1]))
+    policy.make(values)
+    section = policy.make({"snp": {**values["snp"], "minimum_tcb": {}}}).section("snp")
+    assert section == policy.make({}).section("snp")

@@ -213,7 +213,7 @@ def test_show_of_what_has_no_form_at_all(tmp_path: Path) -> None:
 
 
 def test_lines_keep_their_width_and_steer_no_terminal() -> None:
-    fields = {
+    fields: dict[str, object] = {
         "a": {"b" * 30: {"c": [{"d": bytes(100)}, "\x1b[2J\n" + "long words " * 20, {}]}},
         "e": [],
         "f": None,

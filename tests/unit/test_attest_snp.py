@@ -110,6 +110,13 @@ def test_turins_chip_id_ends_after_8_bytes() -> None:
     assert isinstance(registry.verify("snp", TURIN.report(), TURIN.collateral(), aliased, NOW), Verified)
 
 
+def test_the_issuer_decides_the_product_whatever_the_chip_is_called() -> None:
+    """Siena is of Genoa's line, and a later chip of a line may have a name that nobody knows yet."""
+    genoa = Machine(PRODUCTS["Genoa"])
+    for name in ("Genoa", "Siena", "Bergamo-B0", "Elsewhere-A1"):
+        authentic(genoa.report(), Collateral((genoa.leaf(**{"2": text(name)}),)))
+
+
 @pytest.mark.parametrize(
     ("machine", "changes", "field"),
     [

@@ -45,6 +45,10 @@ MILAN = Product("Milan", 0x19, _OLD, 64)
 GENOA = Product("Genoa", 0x19, _OLD, 64)  # and Bergamo and Siena
 TURIN = Product("Turin", 0x1A, _FMC, 8)
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.name: product for product in (MILAN, GENOA, TURIN)})
+# Product names in leaves that are known to be of a line; the issuer, which is pinned, is what decides.
+_LINES: Mapping[str, str] = MappingProxyType(
+    {"Milan": "Milan", "Genoa": "Genoa", "Bergamo": "Genoa", "Siena": "Genoa", "Turin": "Turin"}
+)
 SPLS = ("fmc", "bootloader", "tee", "snp", "microcode")  # what of a TCB has a meaning
 
 # SHA-256 of the DER SubjectPublicKeyInfo, of the certificates that roots/amd.pem gives the source of.
@@ -82,7 +86,7 @@ class Leaf:
 
     Attributes:
         role: ``VCEK`` (a chip's) or ``VLEK`` (a cloud provider's).
-        product: by the issuer's name, which is pinned, and the certificate's own product extension, which agrees.
+        product: by the issuer's name, which is pinned, and no other line's name in the certificate.
         product_name: with the stepping, ``Milan-B0``.
         tcb: security patch levels by name, as the key was derived for.
         hwid: the chip's id, empty in a VLEK; csp_id: the provider's id, empty in a VCEK.
@@ -117,7 +121,7 @@ def _leaf(data: bytes) -> Leaf:
         names = " or ".join(_ISSUERS[role] + name for name in PRODUCTS)
         refuse(f"{field}.issuer", f"a {role} of {issuer}, allowed is {names}")
     name = _text(certificate, _PRODUCT_NAME, "product")
-    if name.partition("-")[0] != product.name:
+    if _LINES.get(name.partition("-")[0], product.name) != product.name:
         refuse(f"{field}.product", f"product is {name}, and the issuer is {issuer}")
     _small(certificate, _STRUCT_VERSION, "struct_version")
     tcb = {spl: _small(certificate, oid, f"tcb.{spl}") for oid, spl in _SPLS.items() if oid in certificate.extensions}

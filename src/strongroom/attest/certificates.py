@@ -63,7 +63,7 @@ class Certificate:
     signature: bytes
     extensions: Mapping[str, Extension] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The subject's common name; empty where it has none."""
         return common_name(self.subject, "certificate.subject")

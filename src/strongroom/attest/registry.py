@@ -129,7 +129,7 @@ def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Colla
     if found.looks_like(data):
         return data, collateral
     if forms.is_json(data):
-        return forms.member(data, _MEMBERS), collateral
+        return forms.member(data, _MEMBERS) or data, collateral
     return forms.binary(data), collateral
 
 

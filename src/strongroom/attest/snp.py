@@ -9,6 +9,7 @@ alone, for all leaves have the serial number 0: single chips are denied by a pol
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -33,16 +34,33 @@ _NO_GRACE = timedelta(0)
 
 
 def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
-    """Every field of a report, decoded, nothing verified; the certificates given decide the layout of TCBs.
+    """Every field of a report, and what is given of its certificates, decoded; nothing is verified.
 
     Raises:
-        Refused: the bytes are no report.
+        Refused: the bytes are no report, or a certificate is none.
     """
     report = snp_report.parse(evidence)
-    leaves = [one for one in certificates.load_all(collateral.certificates) if amd.role_of(one)]
-    product = amd.leaf(leaves[0]).product if len(leaves) == 1 else snp_report.guessed_product(report)
+    given = certificates.load_all(collateral.certificates)
+    leaves = [amd.leaf(one) for one in given if amd.role_of(one)]
+    product = leaves[0].product if len(leaves) == 1 else snp_report.guessed_product(report)
     said = "certificate" if len(leaves) == 1 else "CPUID" if any(report.cpuid) else "report's version"
-    return {"product": f"{product.name} (by the {said})", **snp_report.decoded(report, product)}
+    return {
+        "product": f"{product.name} (by the {said})",
+        **snp_report.decoded(report, product),
+        **({"certificates": [_leaf_fields(leaf) for leaf in leaves]} if leaves else {}),
+        **({"authorities": [one.name for one in given if not amd.role_of(one)]} if len(given) > len(leaves) else {}),
+    }
+
+
+def _leaf_fields(leaf: Leaf) -> dict[str, object]:
+    return {
+        "role": leaf.role,
+        "product": leaf.product_name,
+        "not_before": leaf.certificate.not_before,
+        "not_after": leaf.certificate.not_after,
+        "tcb": {name: level for name, level in leaf.tcb.items() if level or not name.startswith("spl")},
+        **({"hwid": leaf.hwid} if leaf.hwid else {"csp_id": leaf.csp_id}),
+    }
 
 
 @kind(
@@ -83,7 +101,7 @@ def examine(
     report = snp_report.parse(evidence)
     role = _role(report)
     leaf = _signer(report, role, collateral, now)
-    path = amd.chain(leaf, _index(collateral.certificates)[2], now)
+    path = amd.chain(leaf, _given(collateral.certificates).others, now)
     notes = _revocation(path, collateral, section, now, grace)
     verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
     _bound(report, leaf)
@@ -111,37 +129,53 @@ def _role(report: Report) -> str:
     return role
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Certificates by what they are good for.
+
+    Attributes:
+        leaves: by role.
+        index: leaves by role, chip and TCB, without those that contradict themselves.
+        others: what is no leaf.
+    """
+
+    leaves: Mapping[str, tuple[Certificate, ...]]
+    index: Mapping[tuple[str, bytes, bytes], tuple[Leaf, ...]]
+    others: tuple[Certificate, ...]
+
+
 @lru_cache(maxsize=8)
-def _index(
-    blobs: tuple[bytes, ...],
-) -> tuple[tuple[Certificate, ...], dict[tuple[str, bytes, bytes], list[Leaf]], tuple[Certificate, ...]]:
-    """Leaves; the same by role, chip and TCB, without those that contradict themselves; the other certificates."""
+def _given(blobs: tuple[bytes, ...]) -> _Given:
+    """The same certificates serve many reports of one call, so they are sorted once."""
     loaded = certificates.load_all(blobs)
-    leaves = tuple(one for one in loaded if amd.role_of(one))
-    index: dict[tuple[str, bytes, bytes], list[Leaf]] = {}
-    for certificate in leaves:
+    leaves: dict[str, tuple[Certificate, ...]] = {
+        role: tuple(one for one in loaded if amd.role_of(one) == role) for role in ("VCEK", "VLEK")
+    }
+    index: dict[tuple[str, bytes, bytes], tuple[Leaf, ...]] = {}
+    for certificate in (*leaves["VCEK"], *leaves["VLEK"]):
         try:
             leaf = amd.leaf(certificate)
         except Refused:
             continue
-        index.setdefault((leaf.role, leaf.hwid, leaf.tcb_version()), []).append(leaf)
-    return leaves, index, tuple(one for one in loaded if not amd.role_of(one))
+        key = (leaf.role, leaf.hwid, leaf.tcb_version())
+        index[key] = (*index.get(key, ()), leaf)
+    return _Given(leaves, index, tuple(one for one in loaded if not amd.role_of(one)))
 
 
 def _signer(report: Report, role: str, collateral: Collateral, now: datetime) -> Leaf:
     """The leaf for this report: the one that is given, or out of several the one of this chip and TCB."""
-    leaves, index, others = _index(collateral.certificates)
-    mine = [one for one in leaves if amd.role_of(one) == role]
+    given = _given(collateral.certificates)
+    mine = given.leaves[role]
     if not mine:
         refuse(
             "certificate",
-            f"no {role} is given, and the report is signed by one ({len(leaves)} others are there)",
+            f"no {role} is given, and the report is signed by one ({sum(map(len, given.leaves.values()))} others are there)",
             hint="AMD's key distribution service has it by chip id and reported TCB; the host's extended report too",
         )
     if len(mine) == 1:
         return amd.leaf(mine[0])
     names = (b"",) if role == "VLEK" else tuple({report.chip_id[: product.hwid] for product in amd.PRODUCTS.values()})
-    found = [leaf for name in names for leaf in index.get((role, name, report.reported_tcb), ())]
+    found = [leaf for name in names for leaf in given.index.get((role, name, report.reported_tcb), ())]
     if not found:
         chip = f"chip {report.chip_id.hex()[:32]}.. and " if role == "VCEK" else ""
         refuse("certificate", f"none of {len(mine)} {role}s is for {chip}TCB {report.reported_tcb.hex()}")
@@ -150,7 +184,7 @@ def _signer(report: Report, role: str, collateral: Collateral, now: datetime) ->
     failure: Refused | None = None
     for leaf in found:  # one key may have been certified more than once
         try:
-            amd.chain(leaf, others, now)
+            amd.chain(leaf, given.others, now)
             verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
         except Refused as refused:
             failure = refused
@@ -213,7 +247,6 @@ def _revocation(
 
 
 def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tuple[str, ...]) -> Facts:
-    certificate = leaf.certificate
     identity = report.chip_id[: leaf.product.hwid] if any(report.chip_id) else b""
     compare = ("measurement", "host_data") if any(report.host_data) else ("measurement",)
     return Facts(
@@ -227,14 +260,7 @@ def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tup
         notes=notes,
         fields={
             "product": leaf.product_name,
-            "certificate": {
-                "role": leaf.role,
-                "chain": [one.name for one in path],
-                "not_before": certificate.not_before,
-                "not_after": certificate.not_after,
-                "tcb": {name: level for name, level in leaf.tcb.items() if level or not name.startswith("spl")},
-                **({"hwid": leaf.hwid} if leaf.hwid else {"csp_id": leaf.csp_id}),
-            },
+            "certificate": {**_leaf_fields(leaf), "chain": [one.name for one in path]},
             "report": snp_report.decoded(report, leaf.product),
         },
         detail=(report, leaf),

@@ -76,8 +76,9 @@ def gather(certs: Iterable[Path], others: Iterable[str]) -> Collateral:
 
 
 def _certificate_file(blob: bytes) -> Collateral:
-    """Certificates in PEM, DER, or DER in hex or base64; whatever else it is, its verifier refuses."""
-    return Collateral((blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob),))
+    """Certificates in PEM, DER, or DER in hex or base64, or a list; whatever else it is, its verifier refuses."""
+    der = blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob)
+    return Collateral(crls=(der,)) if _reads(crl.load, der) else Collateral((der,))
 
 
 def _named(text: str) -> Iterator[tuple[str, Path, bool]]:

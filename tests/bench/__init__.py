@@ -1,0 +1,1 @@
+"""Times of what has a target. They are printed, never asserted."""
