@@ -193,7 +193,7 @@ def variable(name: str, value: bytes) -> bytes:
     )
 
 
-def booted(count: int = 150, secure_boot: bytes = b"\1", **more: Any) -> Tpm:
+def booted(count: int = 150, secure_boot: bytes = b"\1", banks: Iterable[str] = ("sha1", "sha256"), **more: Any) -> Tpm:
     """A TPM after a boot of so many records, its PCRs as the log has them."""
     events = [(0, 3, b"", b"StartupLocality\0\3"), (7, 0x80000001, d := variable("SecureBoot", secure_boot), d)]
     events += [(pcr, 4, bytes(4), bytes(4)) for pcr in range(8)]
@@ -203,4 +203,4 @@ def booted(count: int = 150, secure_boot: bytes = b"\1", **more: Any) -> Tpm:
     for register, kind, measured, _ in events:
         if kind != 3:
             pcrs[register] = hashlib.sha256(pcrs[register] + hashlib.sha256(measured).digest()).digest()
-    return Tpm(pcrs=pcrs, log=event_log(events), **more)
+    return Tpm(pcrs=pcrs, log=event_log(events, banks), **more)
