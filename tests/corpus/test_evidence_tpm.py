@@ -75,7 +75,7 @@ def test_records_that_lie_are_refused(entry: Entry) -> None:
 def test_a_log_cut_off_is_refused_or_replays_to_something_else(entry: Entry) -> None:
     data = entry.read()
     whole = eventlog.parse(data, registers=PCRS)
-    for length in range(0, len(data), 11):
+    for length in range(0, len(data), 37):
         try:
             found = eventlog.parse(data[:length], registers=PCRS)
         except Refused:
@@ -184,3 +184,74 @@ def test_names_of_keys() -> None:
     key = tpm_quote.key_of(base64.b64decode(whole["ak_public"]), "ak")
     said = registry.authenticate("tpm", read(QUOTE), NOTHING, None, NOW)
     assert said.facts.identity == key.spki_sha256
+
+
+def _messages(data: bytes) -> list[tuple[int, Any]]:
+    """Fields of a protobuf message: number, and an integer or bytes."""
+    found: list[tuple[int, Any]] = []
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        size = varint()
+        if tag & 7 == 2:
+            found.append((tag >> 3, data[at : at + size]))
+            at += size
+        else:
+            found.append((tag >> 3, size))
+    return found
+
+
+def _all_of(data: bytes, number: int) -> list[Any]:
+    return [value for found, value in _messages(data) if found == number]
+
+
+@pytest.mark.parametrize("entry", rows("go-tpm-tools"), ids=str)
+def test_a_whole_attestation_of_a_cloud(entry: Entry) -> None:
+    """AK as TPMT_PUBLIC, a quote in each bank and the log (attest.proto: ak_pub 1, quotes 2, event_log 3)."""
+    data = entry.read()
+    area, log = _all_of(data, 1)[0], _all_of(data, 3)[0]
+    nonce = bytes.fromhex("9009") if "nonce9009" in entry.path else None
+    told = []
+    for quote in _all_of(data, 2):
+        message, signature, pcrs = (_all_of(quote, number)[0] for number in (1, 2, 3))
+        bank = {4: "sha1", 11: "sha256", 12: "sha384"}[_all_of(pcrs, 1)[0]]
+        values = {}
+        for one in _all_of(pcrs, 2):
+            pair = dict(_messages(one))
+            values[str(pair.get(1, 0))] = pair[2].hex()
+        documents = {
+            "signature": signature,
+            "ak_public": area,
+            "event_log": log,
+            "pcrs": json.dumps({bank: values}).encode(),
+        }
+        if bank == "sha1":
+            with pytest.raises(Refused):
+                registry.authenticate("tpm", message, Collateral(documents=documents), None, NOW)
+            continue
+        said = registry.authenticate("tpm", message, Collateral(documents=documents), None, NOW)
+        assert nonce is None or said.facts.report_data == nonce
+        told.append(bank)
+        digest = eventlog.parse(log, registers=PCRS).events[-1].digests[bank]
+        at = log.rindex(digest)
+        flipped = {**documents, "event_log": log[:at] + bytes((log[at] ^ 1,)) + log[at + 1 :]}
+        with pytest.raises(Refused):
+            registry.authenticate("tpm", message, Collateral(documents=flipped), None, NOW)
+        # PCR 10 is IMA's: the log alone does not lead to it, so its value has to be given.
+        less = {name: value for name, value in documents.items() if name != "pcrs"}
+        with pytest.raises(Refused) as caught:
+            registry.authenticate("tpm", message, Collateral(documents=less), None, NOW)
+        assert caught.value.field == "quote.pcr_digest"
+    assert "sha256" in told

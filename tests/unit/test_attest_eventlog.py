@@ -92,7 +92,7 @@ def test_truncation_at_every_length() -> None:
         (events.EV_EFI_ACTION, b"Exit", b"Enter", False),
         (events.EV_EFI_VARIABLE_DRIVER_CONFIG, variable("db", b"1"), variable("db", b"1"), True),
         (events.EV_EFI_VARIABLE_DRIVER_CONFIG, b"1", variable("db", b"1"), False),
-        (events.EV_EFI_VARIABLE_AUTHORITY, variable("db", b"1"), variable("db", b"2"), False),
+        (events.EV_EFI_VARIABLE_AUTHORITY, variable("db", b"1"), variable("db", b"2"), True),
         (events.EV_EFI_VARIABLE_BOOT, b"1", variable("Boot0000", b"1"), True),
         (events.EV_EFI_VARIABLE_BOOT2, variable("Boot0000", b"1"), variable("Boot0000", b"1"), True),
         (events.EV_EFI_VARIABLE_BOOT, b"1", variable("Boot0000", b"2"), False),

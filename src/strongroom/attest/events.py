@@ -60,7 +60,8 @@ NAMES: Mapping[int, str] = {
     0x800000E2: "EV_EFI_SPDM_FIRMWARE_CONFIG",
 }
 # The hash of the data is the digest; firmware that measures something else under these types would hide what it is.
-_HELD = (EV_SEPARATOR, EV_EFI_ACTION, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EFI_VARIABLE_AUTHORITY)
+# EV_EFI_VARIABLE_AUTHORITY ought to be one of them: shim logs other data there than it measures, lengths included.
+_HELD = (EV_SEPARATOR, EV_EFI_ACTION, EV_EFI_VARIABLE_DRIVER_CONFIG)
 # The hash of the data, or of the variable's value alone: firmware does either (10.4.1, note on EV_EFI_VARIABLE_BOOT).
 _HELD_EITHER_WAY = (EV_EFI_VARIABLE_BOOT, EV_EFI_VARIABLE_BOOT2)
 _VARIABLES = (*_HELD_EITHER_WAY, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EFI_VARIABLE_AUTHORITY)
