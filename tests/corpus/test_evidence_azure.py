@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.attest import azure, hcl, policy, registry, tdx, tdx_quote, tpm, tpm_quote
+from strongroom.attest import azure, hcl, policy, registry, td_report, tdx, tdx_quote, tpm, tpm_quote
 from strongroom.attest.base import Facts, Refused
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.attest.tpm_quote import Key
@@ -36,7 +36,9 @@ def rows(start: str) -> list[Entry]:
 def bound(evidence: bytes, collateral: Collateral = NOTHING) -> Facts:
     """All but the hardware's own signature: what the index says of the evidence as a whole."""
     found = azure.read(evidence, collateral)
-    covered = found.report.report[80:144] if found.report.kind == hcl.SNP else hcl.td_report_data(found.report)
+    covered = (
+        found.report.report[80:144] if found.report.kind == hcl.SNP else td_report.report_data(found.report.report)
+    )
     hardware = Facts("none", Platform.NONE, covered, {})
     return azure.bind(found, hardware, "azure", Platform.NONE, tpm.TpmSection())
 
@@ -91,7 +93,8 @@ def test_tdx_needs_intels_collateral(file: str) -> None:
     quote = tdx_quote.parse(found.parts["td_quote"])
     tdx.signatures(quote, NOW)
     hcl.require_covered(found.report, quote.report.report_data, "td_quote")
-    hcl.require_covered(found.report, hcl.td_report_data(found.report), "td_report")
+    td_report.require_same(found.report.report, quote.report)
+    hcl.require_covered(found.report, td_report.report_data(found.report.report), "td_report")
 
 
 @pytest.mark.parametrize("file", [*SNP, *TDX])
@@ -115,7 +118,7 @@ def test_parts(entry: Entry) -> None:
             assert found.report[80:144].hex() == re.findall(r"report_data=(\w+)", entry.fields)[0]
             hcl.require_covered(found, found.report[80:144], "report")
         else:
-            hcl.require_covered(found, hcl.td_report_data(found), "report")
+            hcl.require_covered(found, td_report.report_data(found.report), "report")
     elif entry.path.endswith("quote-v1.json"):
         facts = bound(report, Collateral(documents={"tpm_quote": data}))
         assert facts.report_data == b"challenge"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,10 +36,20 @@ def runtime(tpm: Tpm, **more: Any) -> bytes:
     return dumps({"keys": [jwk(tpm, "ak", "HCLAkPub"), jwk(tpm, "ek", "HCLEkPub")], "user-data": "00", **more})
 
 
+def td_area(forge: Forge, covered: bytes, report_type: int = 0x81) -> bytes:
+    """The TDREPORT of the TD that the forged quote is of."""
+    body = forge.quote()[48 : 48 + 584]
+    tcb = (bytes(8) + body[:112]).ljust(239, b"\0")
+    info = (body[120:520]).ljust(512, b"\0")
+    hashes = hashlib.sha384(tcb).digest() + hashlib.sha384(info).digest()
+    head = bytes((report_type,)) + bytes(31) + hashes + covered.ljust(64, b"\0") + bytes(64)
+    return head + tcb + bytes(17) + info
+
+
 def report(data: bytes, *, kind: int = 4, report_type: int = 0x81, covered: bytes | None = None, **more: int) -> bytes:
     """An HCL report around a TDREPORT."""
     digest = hashlib.sha256(data).digest() if covered is None else covered
-    td = (bytes((report_type,)) + bytes(127) + digest.ljust(64, b"\0")).ljust(1024, b"\0")
+    td = td_area(Forge(), digest, report_type)
     head = struct.pack("<4sIIII12x", b"HCLA", 2, 1236 + len(data), more.get("request", 2), more.get("status", 0))
     inner = struct.pack("<IIIII", len(data) + 20, 1, kind, more.get("hash_type", 1), len(data))
     return (head + td.ljust(1184, b"\0") + inner + data).ljust(2600, b"\0")
@@ -99,6 +110,21 @@ def test_what_is_bound_to_what() -> None:
         assert refused({key: value for key, value in whole.items() if key != name}) == field
     debug = Forge(report_data=hashlib.sha256(runtime(tpm)).digest().ljust(64, b"\0"), attributes=1)
     assert refused(evidence(tpm, forge=debug)) == "report.attributes.debug"
+
+
+def test_the_td_report_says_what_the_quote_says() -> None:
+    """Every byte of it but what the MAC is for: subtype, version, CPUSVN, reserved bytes and the MAC itself."""
+    tpm = booted()
+    whole, data = evidence(tpm), report(runtime(tpm))
+    free = {*range(33, 64), *range(32 + 192, 32 + 256)}
+    for place in range(32, 32 + 1184, 7):
+        flipped = data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
+        if place not in free:
+            assert refused({**whole, "hcl_report": b64(flipped)}).startswith(("td_report", "hcl_report")), place
+    other = Forge(tee_tcb_svn=(7, 1, 3, *[0] * 13), report_data=hashlib.sha256(runtime(tpm)).digest().ljust(64, b"\0"))
+    assert refused(evidence(tpm, forge=other)) == "td_report.tee_tcb_svn"
+    attributes = replace(other, tee_tcb_svn=forge_tdx.TDX_SVNS, attributes=1 << 28 | 1 << 30)
+    assert refused(evidence(tpm, forge=attributes)) == "td_report.attributes"
 
 
 def test_forms_of_a_report() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from strongroom.attest import hcl, jsontext, tdx, tdx_quote, tpm, tpm_quote
+from strongroom.attest import hcl, jsontext, td_report, tdx, tdx_quote, tpm, tpm_quote
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.eventlog import EventLog
@@ -194,9 +194,9 @@ def verify_tdx(evidence: bytes, collateral: Collateral, policy: Policy | None, n
     section = policy.section_as("azure-tdx", AzureTdxSection) if policy else AzureTdxSection()
     found = read(evidence, collateral)
     require(found.report.kind == hcl.TDX, "hcl_report.runtime.report_type", "a report of SEV-SNP, needed is one of TDX")
-    # The TDREPORT's own MAC can be checked on its machine alone; it has to say the same as the quote that is signed.
-    hcl.require_covered(found.report, hcl.td_report_data(found.report), "td_report.report_data")
+    hcl.require_covered(found.report, td_report.report_data(found.report.report), "td_report.report_data")
     if "td_quote" not in found.parts:
         refuse("td_quote", "no TD quote is given, and nothing else signs the runtime data")
     hardware = tdx.verify_quote(found.parts["td_quote"], collateral, policy, now)
+    td_report.require_same(found.report.report, hardware.detail.quote.report)
     return authentic(bind(found, hardware, "azure-tdx", Platform.TDX, section), policy)

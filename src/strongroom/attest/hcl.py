@@ -22,7 +22,6 @@ SIGNATURE = b"HCLA"
 SNP, TDX = 2, 4
 NAMES = {SNP: "SEV-SNP", TDX: "TDX"}
 REPORT_AREA = 1184  # an SNP report fills it
-TD_REPORT_SIZE = 1024
 _VERSIONS = (1, 2)
 _ATTESTATION = 2  # request type
 _HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
@@ -98,19 +97,3 @@ def key(found: HclReport, name: str) -> rsa.RSAPublicKey:
     require(named[0].get("kty") == "RSA", at, "not an RSA key")
     modulus, exponent = (jsontext.unbase64(jsontext.get(named[0], part, at), f"{at}.{part}") for part in "ne")
     return rsa_key(int.from_bytes(modulus, "big"), int.from_bytes(exponent, "big"), at)
-
-
-def td_report_data(found: HclReport) -> bytes:
-    """The report data of the TDREPORT in a TDX guest's HCL report (TDX module ABI, "REPORTMACSTRUCT"): 64 bytes at 128.
-
-    Raises:
-        Refused: it is no TDREPORT of a TD, or something follows it.
-    """
-    reader = Reader(found.report, "td_report")
-    kind = reader.u8("type")
-    require(kind == 0x81, "td_report.type", f"0x{kind:02x}, allowed is 0x81, TDX")
-    reader.take(127, "head")
-    data = reader.take(64, "report_data")
-    reader.take(TD_REPORT_SIZE - reader.position, "rest")
-    reader.zeros(reader.left, "padding")
-    return data
