@@ -134,16 +134,19 @@ def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Colla
 
 
 def guess(data: bytes) -> tuple[str, ...]:
-    """The kinds whose outward form bytes have, in whatever form they were found."""
-    names = []
-    for name, found in kinds().items():
-        try:
-            evidence, _ = unwrap(name, data, NOTHING)
-        except Refused:
-            evidence = data
-        if found.looks_like(data) or found.looks_like(evidence):
-            names.append(name)
-    return tuple(names)
+    """The kinds whose outward form bytes have, in whatever form they were found.
+
+    Bytes that are evidence as they are are not searched for evidence of another kind inside.
+    """
+    direct = tuple(name for name, found in kinds().items() if found.looks_like(data))
+    return direct or tuple(name for name, found in kinds().items() if found.looks_like(_inside(name, data)))
+
+
+def _inside(name: str, data: bytes) -> bytes:
+    try:
+        return unwrap(name, data, NOTHING)[0]
+    except Refused:
+        return b""
 
 
 def show(name: str, data: bytes, collateral: Collateral) -> Mapping[str, object]:

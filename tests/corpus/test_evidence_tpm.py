@@ -1,0 +1,257 @@
+"""Every row of the index of kind tpm, as it is written there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from strongroom.attest import eventlog, events, policy, registry, tpm_quote
+from strongroom.attest.base import Refused
+from strongroom.attest.collateral import NOTHING, Collateral
+from strongroom.attest.tpm_structures import parse_quote
+from tests.corpus.index import EVIDENCE, WHY_NOT, Entry, entries, read
+
+pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+QUOTE = "tpm/trustee-tpm_evidence.json"
+PCRS = range(24)
+
+
+def rows(*starts: str) -> list[Entry]:
+    return [one for one in entries("tpm") if one.verdict.startswith(starts)]
+
+
+def test_every_row_is_looked_at() -> None:
+    told = ("event log; replay", "parser must refuse", "TPMS_ATTEST only", "VALID RSASSA", "auxiliary", "go-tpm-tools")
+    for one in entries("tpm"):
+        assert one.verdict.startswith(told), one
+
+
+@pytest.mark.parametrize("entry", rows("event log; replay"), ids=str)
+def test_logs_replay(entry: Entry) -> None:
+    log = eventlog.parse(entry.read(), registers=PCRS)
+    algorithms = re.findall(r"'(\w+)'", entry.fields.split("PCR0")[0])
+    assert list(log.algorithms) == algorithms
+    assert f"events={len(log.events)} " in entry.fields
+    replayed = log.replay("sha256")
+    wanted = {int(number): value for number, value in re.findall(r"PCR(\d+)=(\w+)", entry.fields)}
+    assert wanted
+    assert {number: replayed[number].hex()[: len(value)] for number, value in wanted.items()} == wanted
+    events.require_honest(log, "sha256")
+    shown = registry.find("tpm").show(entry.read(), NOTHING)
+    assert shown["replay"]["pcr0"] == replayed[0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("entry", rows("event log; replay == live"), ids=str)
+def test_replay_is_what_the_tpm_had(entry: Entry) -> None:
+    """All but PCR 10, which IMA extends after the firmware's log ended."""
+    live = json.loads(read(entry.path.replace(".eventlog.bin", ".pcrs.json")))
+    replayed = eventlog.parse(entry.read(), registers=PCRS).replay("sha256")
+    found = {number: replayed.get(int(number), bytes(32)).hex() for number in live}
+    assert {number for number in live if found[number] != live[number]} == {"10"}
+
+
+@pytest.mark.parametrize("entry", rows("event log; replay"), ids=str)
+def test_records_that_lie_are_refused(entry: Entry) -> None:
+    """A text changed under the digest that it has to hold; the replay alone would not see it."""
+    data = entry.read()
+    log = eventlog.parse(data, registers=PCRS)
+    variable = next(one for one in log.events if one.type == events.EV_EFI_VARIABLE_DRIVER_CONFIG)
+    at = data.index(variable.data)
+    changed = eventlog.parse(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :], registers=PCRS)
+    assert changed.replay("sha256") == log.replay("sha256")
+    with pytest.raises(Refused) as caught:
+        events.require_honest(changed, "sha256")
+    assert caught.value.field == variable.field
+
+
+@pytest.mark.parametrize("entry", rows("event log; replay"), ids=str)
+def test_a_log_cut_off_is_refused_or_replays_to_something_else(entry: Entry) -> None:
+    data = entry.read()
+    whole = eventlog.parse(data, registers=PCRS)
+    for length in range(0, len(data), 37):
+        try:
+            found = eventlog.parse(data[:length], registers=PCRS)
+        except Refused:
+            continue
+        assert len(found.events) < len(whole.events)
+
+
+@pytest.mark.parametrize("entry", rows("parser must refuse"), ids=str)
+def test_a_log_of_sha1_alone_is_refused(entry: Entry) -> None:
+    with pytest.raises(Refused, match="SHA-1"):
+        eventlog.parse(entry.read(), registers=PCRS)
+
+
+@pytest.mark.parametrize("entry", rows("TPMS_ATTEST only"), ids=str)
+def test_a_bare_quote_parses_and_says_nothing(entry: Entry) -> None:
+    quote = parse_quote(entry.read())
+    wanted = dict(re.findall(r"'(\w+)': '?(\w+)'?", entry.fields))
+    assert quote.signer.hex() == wanted["signer"]
+    assert quote.extra_data.hex() == wanted["extra"]
+    assert quote.pcr_digest.hex() == wanted["digest"]
+    assert (quote.clock, quote.reset_count, quote.restart_count) == (
+        int(wanted["clock"]),
+        int(wanted["reset"]),
+        int(wanted["restart"]),
+    )
+    assert quote.firmware == int(wanted["fw"])
+    assert [(one.bank.name, one.pcrs) for one in quote.selections] == [("sha256", (0, 1, 2))]
+    with pytest.raises(Refused) as caught:
+        registry.authenticate("tpm", entry.read(), NOTHING, None, NOW)
+    assert caught.value.field == "signature"
+
+
+@pytest.mark.parametrize("entry", rows("VALID RSASSA"), ids=str)
+def test_quote(entry: Entry) -> None:
+    said = registry.authenticate("tpm", entry.read(), NOTHING, None, NOW)
+    quote = said.facts.fields["quote"]
+    assert isinstance(quote, dict)
+    assert f"reset={quote['reset_count']} restart={quote['restart_count']}" in entry.fields
+    assert quote["selections"] == [{"bank": "sha256", "pcrs": tuple(PCRS)}]
+    assert len(said.facts.measurements) == 24
+    assert any("no CA vouches" in note for note in said.facts.notes)
+    expected: dict[str, Any] = {
+        "measurements": {name: [value.hex()] for name, value in said.facts.measurements.items()},
+        "nonce": said.facts.report_data.hex(),
+    }
+    known = policy.make({**expected, "identities": [said.facts.identity.hex()]})
+    registry.verify("tpm", entry.read(), NOTHING, known, NOW)
+    with pytest.raises(Refused) as caught:
+        registry.verify("tpm", entry.read(), NOTHING, policy.make({**expected, "not_compared": ["identities"]}), NOW)
+    assert caught.value.field == "ak"
+    good = {**expected, "identities": [said.facts.identity.hex()]}
+    other = {**expected["measurements"], "pcr4": ["11" * 32]}
+    changes: dict[str, dict[str, Any]] = {
+        "report_data": {"nonce": "00"},
+        "identity": {"identities": ["00"]},
+        "measurements.pcr4": {"measurements": other},
+        "policy.measurements.pcr7": {"measurements": {"pcr4": other["pcr5"]}},
+    }
+    for field, changed in changes.items():
+        with pytest.raises(Refused) as caught:
+            registry.verify("tpm", entry.read(), NOTHING, policy.make({**good, **changed}), NOW)
+        assert caught.value.field == field
+
+
+def test_flip_of_any_byte_of_a_quote() -> None:
+    """Message, signature and every quoted PCR; all of them are bound, so none may flip."""
+    whole = json.loads(read(QUOTE))
+    message, signature = (base64.b64decode(whole["tpm_quote"][name]) for name in ("message", "signature"))
+    ak = base64.b64decode(whole["ak_public"])
+    pcrs = json.dumps(whole["tpm_quote"]["pcrs"]).encode()
+    documents = {"signature": signature, "ak_public": ak, "pcrs": pcrs}
+    registry.authenticate("tpm", message, Collateral(documents=documents), None, NOW)
+
+    def refused(evidence: bytes, **changed: bytes) -> bool:
+        try:
+            registry.authenticate("tpm", evidence, Collateral(documents={**documents, **changed}), None, NOW)
+        except Refused as refusal:
+            return "defect" not in refusal.reason
+        return False
+
+    for place in range(len(message)):
+        assert refused(_flip(message, place)), place
+    for place in range(len(signature)):
+        assert refused(message, signature=_flip(signature, place)), place
+    for number in PCRS:
+        values = list(whole["tpm_quote"]["pcrs"])
+        values[number] = _flip(bytes.fromhex(values[number]), number).hex()
+        assert refused(message, pcrs=json.dumps(values).encode()), number
+    for length in range(len(message)):
+        assert refused(message[:length])
+    for length in range(len(signature)):
+        assert refused(message, signature=signature[:length])
+    assert refused(message + b"\0")
+    assert refused(message, signature=signature + b"\0")
+    # Of the key only the identity depends, which the policy compares; a key changed does not verify the signature.
+    for place in range(0, len(ak), 3):
+        assert refused(message, ak_public=_flip(ak, place)), place
+
+
+def _flip(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes((data[place] ^ 1 << place % 8,)) + data[place + 1 :]
+
+
+def test_names_of_keys() -> None:
+    whole = json.loads(read(QUOTE))
+    key = tpm_quote.key_of(base64.b64decode(whole["ak_public"]), "ak")
+    said = registry.authenticate("tpm", read(QUOTE), NOTHING, None, NOW)
+    assert said.facts.identity == key.spki_sha256
+
+
+def _messages(data: bytes) -> list[tuple[int, Any]]:
+    """Fields of a protobuf message: number, and an integer or bytes."""
+    found: list[tuple[int, Any]] = []
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        size = varint()
+        if tag & 7 == 2:
+            found.append((tag >> 3, data[at : at + size]))
+            at += size
+        else:
+            found.append((tag >> 3, size))
+    return found
+
+
+def _all_of(data: bytes, number: int) -> list[Any]:
+    return [value for found, value in _messages(data) if found == number]
+
+
+@pytest.mark.parametrize("entry", rows("go-tpm-tools"), ids=str)
+def test_a_whole_attestation_of_a_cloud(entry: Entry) -> None:
+    """AK as TPMT_PUBLIC, a quote in each bank and the log (attest.proto: ak_pub 1, quotes 2, event_log 3)."""
+    data = entry.read()
+    area, log = _all_of(data, 1)[0], _all_of(data, 3)[0]
+    nonce = bytes.fromhex("9009") if "nonce9009" in entry.path else None
+    told = []
+    for quote in _all_of(data, 2):
+        message, signature, pcrs = (_all_of(quote, number)[0] for number in (1, 2, 3))
+        bank = {4: "sha1", 11: "sha256", 12: "sha384"}[_all_of(pcrs, 1)[0]]
+        values = {}
+        for one in _all_of(pcrs, 2):
+            pair = dict(_messages(one))
+            values[str(pair.get(1, 0))] = pair[2].hex()
+        documents = {
+            "signature": signature,
+            "ak_public": area,
+            "event_log": log,
+            "pcrs": json.dumps({bank: values}).encode(),
+        }
+        if bank == "sha1":
+            with pytest.raises(Refused):
+                registry.authenticate("tpm", message, Collateral(documents=documents), None, NOW)
+            continue
+        said = registry.authenticate("tpm", message, Collateral(documents=documents), None, NOW)
+        assert nonce is None or said.facts.report_data == nonce
+        told.append(bank)
+        digest = eventlog.parse(log, registers=PCRS).events[-1].digests[bank]
+        at = log.rindex(digest)
+        flipped = {**documents, "event_log": log[:at] + bytes((log[at] ^ 1,)) + log[at + 1 :]}
+        with pytest.raises(Refused):
+            registry.authenticate("tpm", message, Collateral(documents=flipped), None, NOW)
+        # PCR 10 is IMA's: the log alone does not lead to it, so its value has to be given.
+        less = {name: value for name, value in documents.items() if name != "pcrs"}
+        with pytest.raises(Refused) as caught:
+            registry.authenticate("tpm", message, Collateral(documents=less), None, NOW)
+        assert caught.value.field == "quote.pcr_digest"
+    assert "sha256" in told
