@@ -46,6 +46,7 @@ workers: setup ## Tests on two hosts at once: a worker joins, every drift, plain
 
 torture: setup ## Hostile probes, then kills and power cuts inside named steps: SEED=1 N=10 INPUTS=1000000.
 	$(BIN)/python -m tests.hostile --seed $(SEED) --count $(INPUTS)
+	$(BIN)/python -m tests.fuzz_attest --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.torture --seed $(SEED) --runs $(N)
 
 relock: setup ## Resolve requirements.lock anew from pyproject.toml.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
-from typing import NoReturn
 
+from strongroom.attest import jsontext
 from strongroom.attest.base import refuse
 
 LARGEST = 16 * 1024 * 1024  # bytes of any evidence
@@ -46,29 +45,6 @@ def is_json(data: bytes) -> bool:
     return data.lstrip()[:1] in (b"{", b"[")
 
 
-def json_value(data: bytes, field: str = "evidence") -> object:
-    """The value of a JSON text.
-
-    Raises:
-        Refused: not UTF-8, not JSON, a key twice in one object, or nested beyond the decoder's limit.
-    """
-
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key is there twice")
-        return found
-
-    def constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no JSON")
-
-    try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        refuse(field, f"not JSON: {error}")
-    return value
-
-
 def as_bytes(value: object, field: str, *, size: int | None = None) -> bytes:
     """Bytes from a JSON value: hex or base64 text, or a list of numbers.
 
@@ -93,7 +69,7 @@ def member(data: bytes, names: tuple[str, ...], field: str = "evidence") -> byte
     Raises:
         Refused: not JSON, or the member's text is neither hex nor base64.
     """
-    value = json_value(data, field)
+    value = jsontext.loads(data, field)
     if isinstance(value, dict):
         for name in names:
             if isinstance(value.get(name), str):

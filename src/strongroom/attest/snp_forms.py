@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from strongroom.attest import forms, snp_report
+from strongroom.attest import forms, jsontext, snp_report
 from strongroom.attest.base import refuse, require
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.reader import Reader
@@ -79,7 +79,7 @@ def unwrap(data: bytes, collateral: Collateral) -> tuple[bytes, Collateral]:
         Refused: the wrapping is damaged. What is no wrapping is returned as it is, for the report's parser to refuse.
     """
     if forms.is_json(data):
-        return _json(forms.json_value(data), collateral)
+        return _json(jsontext.loads(data, "evidence"), collateral)
     return _binary(forms.binary(data), collateral)
 
 
@@ -158,7 +158,7 @@ def _json(value: object, collateral: Collateral) -> tuple[bytes, Collateral]:
     if isinstance(inner, dict):
         return _from_fields(inner), collateral
     if isinstance(inner, str) and inner.lstrip()[:1] == "{":
-        return _from_fields(forms.json_value(inner.encode(), f"evidence.{name}")), collateral
+        return _from_fields(jsontext.loads(inner.encode(), f"evidence.{name}")), collateral
     return _binary(forms.as_bytes(inner, f"evidence.{name}"), collateral)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from strongroom.attest import certificates, crl, forms, policy, registry, snp_forms
+from strongroom.attest import certificates, crl, forms, jsontext, policy, registry, snp_forms
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
@@ -127,7 +127,7 @@ def _json(name: str, blob: bytes) -> Collateral:
     for kind in registry.kinds().values():
         if kind.unbundle and (found := kind.unbundle(blob)) is not None:
             return found
-    value = forms.json_value(blob, f"collateral.{name}")
+    value = jsontext.loads(blob, f"collateral.{name}")
     if isinstance(value, dict):
         if value and set(value) <= _BUNDLE_KEYS | {"schema"} and _BUNDLE_KEYS & set(value):
             return _bundle(value)
