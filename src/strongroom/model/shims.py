@@ -90,6 +90,11 @@ class Shim(Frozen):
         return f"{self.in_place.rpartition('/')[0]}/config.d/50-strongroom.toml"
 
     @property
+    def starts_guests(self) -> bool:
+        """Whether its guests are started on the host itself, from its configuration."""
+        return self.hypervisor != "remote"
+
+    @property
     def confidential(self) -> bool:
         """Whether its guests run in a TEE."""
         return self.platform is not Platform.NONE

@@ -104,8 +104,9 @@ def _useless(shim: Shim, settings: ShimSettings) -> Iterator[str]:
         yield f"kbs: found {settings.kbs!r}, allowed with coco-dev and TEE shims only: {what}"
     if settings.image_pull == "guest" and not shim.coco_guest:
         yield f"image_pull: found 'guest', allowed with coco-dev and TEE shims only: {what}"
-    if shim.hypervisor == "remote" and settings.added_params:
-        key = "kbs" if settings.kbs else "kernel_params"
-        yield f"{key}: allowed with every shim but remote, whose guest is started elsewhere, with its own kernel parameters"
+    if not shim.starts_guests:
+        for key in ("memory_mib", "vcpus", "kernel_params", "kbs", "image_pull"):
+            if getattr(settings, key):
+                yield f"{key}: allowed with every shim but remote, whose guest is started elsewhere and by other means"
     if shim.debug and settings.runtime_debug is False:
         yield f"runtime_debug: found False, allowed is True or nothing: {shim.name} is the debug variant"

@@ -55,7 +55,7 @@ class Copy(Resource):
 
 def needs_base(shim: Shim, settings: ShimSettings) -> bool:
     """Whether the drop-in repeats the release's own kernel parameters: Kata replaces the string, and appends nothing."""
-    return shim.debug or bool(settings.added_params)
+    return shim.starts_guests and (shim.debug or bool(settings.added_params))
 
 
 def tables(shim: Shim, settings: ShimSettings, kernel_params: str = "") -> Tables:
