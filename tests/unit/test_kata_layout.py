@@ -6,27 +6,31 @@ import hashlib
 import os
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strongroom.engine.runner import Run
 from strongroom.errors import StrongroomError
 from strongroom.fetch import tarball
 from strongroom.fetch.bundle import Bundle
 from strongroom.fetch.tarball import Member
 from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
+from strongroom.model.cluster import Mode
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.phases import kata
 from strongroom.phases.base import Context
 from strongroom.phases.choice import choose
+from strongroom.phases.modes import phases
 from strongroom.phases.readiness import guards
 from strongroom.plan.kata import tables
-from strongroom.plan.resource import Resource
+from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.script import carry_out, observe, parse_observation
+from strongroom.report.progress import Progress
 from tests.unit.test_plan import OWNER
-from tests.unit.test_shims import DEFAULTS, GO, KNOWN, RUST, inventory
+from tests.unit.test_shims import DEFAULTS, GO, KNOWN, RUST, context, everything, inventory
 
 PARAMS = "cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1"
 
@@ -252,6 +256,52 @@ def test_the_guard_probes_the_host_itself_and_stops_what_comes_behind_it(host: H
     done = host.run(carry_out([step, *behind]))
     assert done.returncode != 0
     assert "qemu-snp-runtime-rs: not registered" in done.stderr
+    assert not (host.root / "host/opt/kata").is_symlink()
+
+
+class Remote:
+    """The connection to a scratch host: reads and carries out in its shell, and counts what it was told to do."""
+
+    name = "w1"
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.performed = 0
+
+    def observe(self, resources: Sequence[Resource]) -> dict[str, Any]:
+        # Its own resources are read for real; the rest would look at this machine's /etc.
+        done = self.host.run(observe(resources[:1]))
+        seen = parse_observation(resources[:1], done.stdout.splitlines())
+        return {**{one.key: Observed() for one in resources}, **seen}
+
+    def perform(self, steps: Sequence[Step], given: str | None = None) -> None:
+        self.performed += 1
+        done = self.host.run(carry_out(steps, given))
+        if done.returncode:
+            raise StrongroomError(done.stderr)
+
+
+class Session:
+    """One host."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    def each(self, hosts: Sequence[Any], function: Callable[[Any, Remote], Any]) -> list[Any]:
+        return [function(host, self.remote) if host.name == "w1" else [] for host in hosts]
+
+
+def test_skipping_preflight_registers_nothing_on_a_host_that_is_not_ready(host: Host) -> None:
+    """`apply --phase runtime --skip-phase preflight` on a worker that says snp, and here is not."""
+    made = context(inventory("qemu", "qemu-snp-runtime-rs", platforms=("snp",)), *everything())
+    chosen = phases(Mode.CONTAINERS, only=["runtime"], skip=["preflight"])
+    assert [phase.name for phase in chosen] == ["runtime"]
+    remote = Remote(host)
+    run = Run(made, Session(remote), Progress(), hands=True)  # type: ignore[arg-type]
+    with pytest.raises(StrongroomError, match="qemu-snp-runtime-rs: not registered, because the host is not ready"):
+        run.phases(chosen)
+    assert remote.performed == 1
+    assert not [path for path in (host.root / "host").rglob("*") if path.is_file() and path.stat().st_size]
     assert not (host.root / "host/opt/kata").is_symlink()
 
 

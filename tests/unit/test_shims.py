@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 from strongroom.model.shims import find_shim
 from strongroom.phases import kata
-from strongroom.phases.base import Context
+from strongroom.phases.base import Context, template
 from strongroom.phases.choice import choose, refuse_other_arch
 from strongroom.phases.context import shims
 from strongroom.phases.readiness import guards
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.phases.runtime_classes import keys_rule, node_labels, objects, overhead_memory, runtime_class
 from strongroom.plan.artifacts import Component
+from strongroom.plan.containerd import handler_settings
 from strongroom.plan.files import Link
 from strongroom.plan.readiness import Ready
 from strongroom.plan.resource import Observed
+from strongroom.plan.toml_settings import merge
 from tests.reference import Sections, make
 from tests.reference.faults import FAULTS
 
@@ -371,3 +374,33 @@ def test_the_overhead_moves_along_with_the_memory_where_the_guest_has_both() -> 
     for name in ("qemu-snp-runtime-rs", "qemu", "qemu-coco-dev"):
         assert overhead_memory(KNOWN[name], more) == KNOWN[name].overhead_memory
     assert overhead_memory(KNOWN["qemu-snp"], ShimSettings()) == "2048Mi"
+
+
+# containerd, and the page
+
+
+def test_every_shim_and_its_debug_variant_is_a_handler_for_containerd() -> None:
+    everyone = tuple(one for shim in KNOWN.values() for one in (shim, shim.variant()))
+    rendered = template("containerd/drop-in-2.toml.j2", sandbox_image="x", shims=everyone)
+    plugin = tomllib.loads(rendered.decode())["plugins"]["io.containerd.cri.v1.runtime"]
+    handlers = plugin["containerd"]["runtimes"]
+    settings = handler_settings((1, 7), {"version": 2}, "x", everyone)
+    merged = tomllib.loads(merge("version = 2\n", settings, "config.toml"))
+    runtimes = merged["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+    for shim in everyone:
+        for found in (handlers[shim.handler], runtimes[shim.handler]):
+            assert found["runtime_type"] == shim.runtime_type
+            assert found["runtime_path"] == shim.runtime_path
+            assert found["options"] == {"ConfigPath": shim.config_path}
+    assert len(handlers) == len(runtimes) == 1 + 2 * 26
+
+
+def test_the_page_has_every_shim_as_the_catalogue_has_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "runtime.md").read_text()
+    for name, shim in KNOWN.items():
+        tee = f"{shim.platform}{' + gpu' if shim.gpu else ''}" if shim.confidential else "gpu" if shim.gpu else "-"
+        overhead = f"{shim.overhead_memory}, {shim.overhead_cpu}"
+        row = f"| `{name}` | {shim.runtime} | {shim.hypervisor} | {tee} | {', '.join(shim.arches)} | {overhead} |"
+        assert row in text, row
+    for field in ShimSettings.model_fields:
+        assert f"| `{field}` |" in text
