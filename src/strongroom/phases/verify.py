@@ -160,7 +160,8 @@ class VerifyPhase:
             cluster.wait(f"pod {NAMESPACE}/{name} to run under {shim.handler}", running, progress, timeout=600)
             uid = state()["metadata"]["uid"]
         except StrongroomError as error:
-            raise StrongroomError(f"{error}{_why(cluster, name)}", hint=error.hint) from error
+            needs = f"{shim.name} needs {shim.needs}, which strongroom does not set up" if shim.needs else None
+            raise StrongroomError(f"{error}{_why(cluster, name)}", hint=needs or error.hint) from error
         lines = session.remote(host).run(shim_script(uid), doing=f"looking for the shim of {name}")
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return self._judged(context, host, shim, name, found)
