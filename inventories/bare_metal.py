@@ -45,7 +45,10 @@ cluster = {
     },
     "runtime": {
         "containerd": "bundle",  # or "distribution": what the host has, 1.7 or newer; see docs/runtime.md
-        "shims": ["qemu-coco-dev"],  # Kata shims, by name
+        "shims": ["qemu-coco-dev"],  # Kata shims, by name; each host gets those that its platform allows
+        # Settings of a shim, where the release's own won't do; docs/runtime.md has them all.
+        # "settings": {"qemu-coco-dev": {"memory_mib": 4096, "image_pull": "guest", "kbs": "https://kbs.example:8080"}},
+        # "nfd": True,  # Node Feature Discovery runs: pods of SNP and TDX shims ask for one of the host's keys
     },
     # Preflight checks to waive, with the reason that every report then shows.
     "waive": {},

@@ -13,6 +13,7 @@ from strongroom.phases.modes import phases
 from strongroom.phases.pod_network import pod_network
 from strongroom.plan.containerd import CONFIG
 from strongroom.plan.files import Block, File
+from strongroom.plan.kata import Copy
 from strongroom.plan.registration import Registration
 
 
@@ -41,6 +42,8 @@ def render(
                 print(f"### {resource.path} ({resource.mode} {resource.owner})\n{resource.content.decode()}")
             elif isinstance(resource, Registration):
                 print(f"### merged into {CONFIG}, or a drop-in from containerd 2.0 on\n{resource.preview()}")
+            elif isinstance(resource, Copy):
+                print(f"### {resource.path}: a copy of {resource.source}\n")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")
 

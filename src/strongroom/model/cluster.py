@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
+from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 
 
@@ -56,7 +57,18 @@ class Runtime(Frozen):
     containerd: Literal["bundle", "distribution"] = Field(
         "bundle", description="where containerd comes from: 2.x of the bundle, or what the host's distribution has"
     )
-    shims: tuple[str, ...] = Field(("qemu-coco-dev",), min_length=1, description="Kata shims to register, by name")
+    shims: tuple[str, ...] = Field(
+        ("qemu-coco-dev",),
+        min_length=1,
+        description="Kata shims, by name; each host gets those that its platform allows",
+    )
+    settings: dict[str, ShimSettings] = Field(
+        default_factory=dict, description="settings of shims: name -> settings; the rest is as Kata's release has it"
+    )
+    nfd: bool = Field(
+        False,
+        description="Node Feature Discovery runs: pods ask for TEE keys, and the rule that advertises them is applied",
+    )
 
 
 class Cluster(Frozen):
@@ -137,8 +149,10 @@ def nearest(found: str, allowed: Sequence[str]) -> str:
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
     for part in path:
         if not isinstance(part, str) or part not in model.model_fields:
-            return model
+            # A name in a dict of models, which no model has as a field; what comes behind it is that model's.
+            continue
         inner = model.model_fields[part].annotation
+        inner = next((one for one in get_args(inner) if isinstance(one, type) and issubclass(one, BaseModel)), inner)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return model
         model = inner
