@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+from gevent import monkey
 from hypothesis import settings
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)
 settings.load_profile("strongroom")
+
+
+def pytest_collection_finish() -> None:
+    """pyinfra's command line patches threads and sockets of the whole process: what needs it runs in one of its own."""
+    if monkey.is_module_patched("threading"):
+        raise pytest.UsageError(
+            "a test module imports pyinfra_cli (through strongroom.cli or engine.inventory): run it as a process"
+        )

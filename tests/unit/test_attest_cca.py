@@ -229,6 +229,7 @@ def test_forms_of_the_platforms_key() -> None:
         comid(instance=b"\1" + b"v" * 32), comid(implementation=b"J" * 32), comid(value="!"), comid(value="\ud800"),
         pem(rsa.generate_private_key(65537, 2048)), b"-----BEGIN PUBLIC KEY-----\n!", pem()[:60],
     ],
+    ids=lambda _: "document",  # keys are new in every run, and names must not be
 )  # fmt: skip
 def test_keys_that_are_refused(document: bytes) -> None:
     refused(None, token(), document)

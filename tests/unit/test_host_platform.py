@@ -12,7 +12,6 @@ from rich.console import Console
 from strongroom.catalog.load import hosts
 from strongroom.checks import host_kernel
 from strongroom.checks.verdict import CheckVerdict, State
-from strongroom.cli.render import files
 from strongroom.errors import ConfigError, PreflightRefused
 from strongroom.fetch.bundle import Bundle
 from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
@@ -28,6 +27,7 @@ from strongroom.plan.artifacts import Component
 from strongroom.plan.devices import Attestation, DeviceRights, Firmware, LockedMemory, SystemGroup
 from strongroom.plan.kernel_options import KernelOptions
 from strongroom.plan.reboot import Reboot
+from strongroom.plan.rendered import files
 from strongroom.plan.script import carry_out
 from strongroom.probe.report import HostReport
 from strongroom.report.progress import Progress

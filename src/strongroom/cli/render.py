@@ -12,12 +12,11 @@ from strongroom.phases.base import Context, HostPhase
 from strongroom.phases.modes import phases
 from strongroom.phases.pod_network import pod_network
 from strongroom.plan.containerd import CONFIG
-from strongroom.plan.devices import DeviceRights, LockedMemory
-from strongroom.plan.files import Block, File
+from strongroom.plan.files import Block
 from strongroom.plan.kata import Copy
 from strongroom.plan.kernel_options import KernelOptions
 from strongroom.plan.registration import Registration
-from strongroom.plan.resource import Resource
+from strongroom.plan.rendered import files
 
 
 def render(
@@ -51,15 +50,6 @@ def render(
                 print(f"### {resource.path}: a copy of {resource.source}\n")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")
-
-
-def files(resource: Resource) -> list[File]:
-    """The whole files that a resource writes."""
-    if isinstance(resource, File):
-        return [resource]
-    if isinstance(resource, DeviceRights):
-        return [resource.rules]
-    return [resource.drop_in] if isinstance(resource, LockedMemory) else []
 
 
 def _print_pod_network(context: Context) -> None:
