@@ -1,4 +1,4 @@
-"""``strongroom attest``: verify evidence against a policy, and show what it says. Nothing is fetched."""
+"""``strongroom attest``: verify evidence against a policy, and show what it says. ``collateral`` alone fetches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strongroom.attest import registry
 from strongroom.attest.base import Authentic, Facts, Refused, Verified, plain, printable
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
-from strongroom.cli import attest_files
+from strongroom.cli import attest_collateral, attest_files
 from strongroom.cli.common import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
 from strongroom.report.attestation import WIDTH, lines
@@ -27,6 +27,7 @@ NOT_COMPARED = (
     " made and which TCB is recent enough, nobody asked. Such evidence opens no gate."
 )
 app = typer.Typer(help="Evidence of trusted execution environments, offline.", no_args_is_help=True)
+app.add_typer(attest_collateral.app, name="collateral")
 
 Evidence = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Evidence: bytes, hex, base64 or JSON; - is stdin.")
