@@ -43,9 +43,25 @@ cluster = {
         # "cilium" needs a bundle with Cilium: strongroom bundle create --set cilium=1.19.6
         "cni": "ptp",
     },
+    # How hosts are set up. What each platform needs of the kernel is strongroom's to know; see docs/host.md.
+    "host": {
+        # Hosts with a platform are rebooted when their kernel has to read new options, one at a time once they are in a
+        # cluster. "never": strongroom says when a reboot is due, and stops there.
+        "reboot": "when-needed",
+        "reboot_timeout_minutes": 30,  # servers with much memory take their time
+        # Further options of the kernel's command line, on hosts with a platform.
+        # "kernel_options": ["kvm_amd.ciphertext_hiding_asids=8"],
+        # "hugepages": 1024,  # huge pages to keep for guests, of the kernel's own size (2 MiB on x86)
+        # "inotify_instances": 8192,
+        # "memlock": "unchanged",  # or "unlimited", the default on hosts with a platform
+        # "vfio_pci_ids": ["10de:2331"],  # GPUs to hand to guests, on hosts with platform gpu: lspci -nn -d 10de:
+    },
     "runtime": {
         "containerd": "bundle",  # or "distribution": what the host has, 1.7 or newer; see docs/runtime.md
-        "shims": ["qemu-coco-dev"],  # Kata shims, by name
+        "shims": ["qemu-coco-dev"],  # Kata shims, by name; each host gets those that its platform allows
+        # Settings of a shim, where the release's own won't do; docs/runtime.md has them all.
+        # "settings": {"qemu-coco-dev": {"memory_mib": 4096, "image_pull": "guest", "kbs": "https://kbs.example:8080"}},
+        # "nfd": True,  # Node Feature Discovery runs: pods of SNP and TDX shims ask for one of the host's keys
     },
     # Preflight checks to waive, with the reason that every report then shows.
     "waive": {},

@@ -26,6 +26,7 @@ need /usr/include/seccomp.h libseccomp-dev
 need pkg-config pkg-config
 need nft nftables
 need zstd zstd
+need dropbear dropbear-bin
 need swtpm swtpm
 need /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
 need busybox busybox-static

@@ -32,6 +32,10 @@ class StrongroomError(Exception):
         self.hint = hint
 
 
+class ConnectionLost(StrongroomError):
+    """A host could not be reached any more: what it was told last may have been done or not."""
+
+
 class ConfigError(StrongroomError):
     """The inventory, a file or an argument is wrong; nothing was connected to."""
 

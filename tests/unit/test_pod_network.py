@@ -25,7 +25,12 @@ from strongroom.report.progress import Progress
 from tests.unit.test_chart import IMAGES, objects
 from tests.unit.test_cli import free_port, inventory, strongroom
 
-PROGRAMS = ("containerd", "kata", "kubeadm", "kubectl", "kubelet", "runc")
+PROGRAMS = ("containerd", "kubeadm", "kubectl", "kubelet", "runc")
+# What the shim qemu-coco-dev is made of.
+KATA = (
+    "bin/containerd-shim-kata-v2",
+    "share/defaults/kata-containers/runtimes/qemu-coco-dev/configuration-qemu-coco-dev.toml",
+)
 CONTAINERS = (
     "etcd",
     "kube-apiserver",
@@ -56,6 +61,8 @@ def make_bundle(folder: Path, *images: str, manifest: bool = True) -> Path:
     for program in PROGRAMS:
         add(program, "binary", program.encode())
     add("cni-plugins", "archive", b"plugins")
+    files = [BundledFile(path=path, sha256="0" * 64, mode="0755") for path in KATA]
+    add("kata", "archive", b"kata", files=files)
     digest = f"sha256:{'ab' * 32}"
     for name in CONTAINERS:
         add(name, "image", name.encode(), image=f"strongroom.dev/lab/{name}:1", image_digest=digest)

@@ -168,7 +168,8 @@ def looks_like(evidence: bytes, number: int) -> bool:
     """Whether bytes are an HCL report of that hardware, or JSON with a part that only such evidence has."""
     if evidence.startswith(hcl.SIGNATURE):
         return evidence[1224:1228] == number.to_bytes(4, "little")
-    return evidence.lstrip()[:1] == b"{" and {hcl.SNP: b'"vcek"', hcl.TDX: b'"td_quote"'}[number] in evidence
+    quoted = b'"quote"' in evidence or b'"tpm_quote"' in evidence
+    return evidence.lstrip()[:1] == b"{" and quoted and {hcl.SNP: b'"vcek"', hcl.TDX: b'"td_quote"'}[number] in evidence
 
 
 @kind(

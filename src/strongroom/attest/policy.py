@@ -125,13 +125,20 @@ def _attribute(kind: str) -> str:
     return f"kind_{kind.replace('-', '_')}"
 
 
-@cache
 def model() -> type[Policy]:
     """The model of a policy with the sections of all kinds."""
-    sections: dict[str, Any] = {
-        _attribute(name): (kind.section, Field(default_factory=kind.section, alias=name))
-        for name, kind in registry.kinds().items()
-    }
+    return _model(tuple(registry.kinds()), by_alias=True)
+
+
+@cache
+def _model(names: tuple[str, ...], *, by_alias: bool) -> type[Policy]:
+    sections: dict[str, Any] = {}
+    for name in names:
+        section = registry.find(name).section
+        if by_alias:
+            sections[_attribute(name)] = (section, Field(default_factory=section, alias=name))
+        else:
+            sections[name] = (section, Field(default_factory=section))
     return create_model("Policy", __base__=Policy, **sections)
 
 
@@ -147,13 +154,9 @@ def make(values: Mapping[str, object], where: str = "policy") -> Policy:
         raise ConfigError(*explain(where, _named(), error)) from error
 
 
-@cache
 def _named() -> type[Policy]:
     """The model under the names that users write, for messages alone."""
-    sections: dict[str, Any] = {
-        name: (kind.section, Field(default_factory=kind.section)) for name, kind in registry.kinds().items()
-    }
-    return create_model("Policy", __base__=Policy, **sections)
+    return _model(tuple(registry.kinds()), by_alias=False)
 
 
 def load(text: str, form: Literal["toml", "yaml"], where: str = "policy") -> Policy:

@@ -88,13 +88,17 @@ def kind(
     return register
 
 
-@cache
 def kinds() -> Mapping[str, Kind]:
     """Every kind by its name, with all modules of this package imported."""
+    _import_all()
+    return MappingProxyType(dict(sorted(_KINDS.items())))
+
+
+@cache
+def _import_all() -> None:
     package = import_module("strongroom.attest")
     for module in sorted(found.name for found in iter_modules(package.__path__)):
         import_module(f"strongroom.attest.{module}")
-    return MappingProxyType(dict(sorted(_KINDS.items())))
 
 
 def find(name: str) -> Kind:

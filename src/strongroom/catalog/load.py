@@ -1,4 +1,4 @@
-"""Reads the packaged catalogue of checks."""
+"""Reads the packaged catalogues: of checks, and of what platforms want of their hosts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from strongroom import paths
 from strongroom.errors import StrongroomError
 from strongroom.model.checks import CheckCatalogue
+from strongroom.model.host_setup import HostCatalogue
 
 
 def _file(name: str) -> dict[str, Any]:
@@ -33,3 +34,17 @@ def checks() -> CheckCatalogue:
         return CheckCatalogue.model_validate({"files": files, "vendors": index["vendors"]})
     except (OSError, yaml.YAMLError, KeyError, ValidationError) as error:
         raise StrongroomError(f"catalogue of checks: {error}", hint="reinstall the wheel") from error
+
+
+@cache
+def hosts() -> HostCatalogue:
+    """What platforms want of their hosts, validated.
+
+    Raises:
+        StrongroomError: this installation's catalogue is damaged.
+    """
+    try:
+        content = yaml.safe_load(paths.catalog("hosts.yaml").read_text(encoding="utf-8"))
+        return HostCatalogue.model_validate(content)
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise StrongroomError(f"catalogue of hosts: {error}", hint="reinstall the wheel") from error

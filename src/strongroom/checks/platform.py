@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from strongroom.checks.verdict import CheckResult, CheckVerdict, HostJudgement, State
 from strongroom.model.platform import Platform
 
 _ID = "HOST-PLATFORM"
 
 
-def judge(judgement: HostJudgement, platform: Platform) -> CheckResult:
+def judge(
+    judgement: HostJudgement, platform: Platform, mends: Collection[str] = (), untold: Collection[str] = ()
+) -> CheckResult:
     """The check HOST-PLATFORM: passes only where the platform is ready.
 
-    Where all that is in the way was waived by the inventory, check by check, it warns: the host is taken, and not called
-    what it is not.
+    ``mends`` are checks whose causes the host phase takes away, ``untold`` those that it makes known: where nothing else
+    is in the way of a capable host, it warns, and the host is judged anew, without them, after that phase. Where all that
+    is in the way was waived by the inventory, check by check, it warns: the host is taken, and not called what it is not.
     """
     if platform is Platform.NONE:
         return CheckResult(_ID, CheckVerdict.INFO, "no TEE asked for", "none", doc=_doc())
@@ -27,7 +32,21 @@ def judge(judgement: HostJudgement, platform: Platform) -> CheckResult:
         return CheckResult(
             _ID, CheckVerdict.WARN, seen, wanted, f"mend {waived} (waived)", platform=platform, doc=_doc()
         )
-    cause = next((result for result in in_the_way if result.remedy and not result.waived), None)
+    left = [
+        result
+        for result in in_the_way
+        if result.id not in mends
+        and not (result.id in untold and result.verdict is CheckVerdict.UNKNOWN)
+        and not result.waived
+    ]
+    if found.state is State.CAPABLE and in_the_way and not left:
+        mended = ", ".join(name for name in found.because if name in mends)
+        remedy = f"nothing: apply sets up what {mended} asks for, and judges the host again"
+        return CheckResult(_ID, CheckVerdict.WARN, seen, wanted, remedy, platform=platform, doc=_doc())
+    # What will be mended anyway is not what the operator has to read.
+    if left and left[0].id != found.because[0]:
+        seen = f"{platform} {found.state}: {left[0].id} {left[0].verdict}: {left[0].seen}"
+    cause = next((result for result in left if result.remedy), None)
     if cause is not None:
         remedy = cause.remedy
     elif found.state is State.ABSENT:

@@ -95,7 +95,7 @@ def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tu
         for name, found in sections.items():
             saved.save(save, name, found)
         progress.say(f"saved in {save}")
-    return phase.judge_inventory(ours, sections, manifest, unread), unread
+    return phase.judge_inventory(ours, sections, manifest, unread, set_up=False), unread
 
 
 def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tuple[phase.Outcome, dict[str, str]]:
@@ -104,7 +104,7 @@ def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tupl
         return phase.judge_alone(sections), {}
     _, ours = inventories.load(inventory)
     unread = {host.name: f"not in {folder}" for host in ours.hosts if host.name not in sections}
-    return phase.judge_inventory(ours, sections, _manifest(ours, bundle), unread), unread
+    return phase.judge_inventory(ours, sections, _manifest(ours, bundle), unread, set_up=False), unread
 
 
 def _manifest(inventory: Inventory, option: Path | None) -> BundleManifest | None:

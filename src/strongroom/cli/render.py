@@ -12,8 +12,12 @@ from strongroom.phases.base import Context, HostPhase
 from strongroom.phases.modes import phases
 from strongroom.phases.pod_network import pod_network
 from strongroom.plan.containerd import CONFIG
+from strongroom.plan.devices import DeviceRights, LockedMemory
 from strongroom.plan.files import Block, File
+from strongroom.plan.kata import Copy
+from strongroom.plan.kernel_options import KernelOptions
 from strongroom.plan.registration import Registration
+from strongroom.plan.resource import Resource
 
 
 def render(
@@ -37,12 +41,25 @@ def render(
         if not isinstance(phase, HostPhase):
             continue
         for resource in phase.resources(context, ours.host(host)):
-            if isinstance(resource, File):
-                print(f"### {resource.path} ({resource.mode} {resource.owner})\n{resource.content.decode()}")
+            for file in files(resource):
+                print(f"### {file.path} ({file.mode} {file.owner})\n{file.content.decode()}")
+            if isinstance(resource, KernelOptions):
+                print(f"### kernel options, through the host's boot loader\n{resource.preview()}")
             elif isinstance(resource, Registration):
                 print(f"### merged into {CONFIG}, or a drop-in from containerd 2.0 on\n{resource.preview()}")
+            elif isinstance(resource, Copy):
+                print(f"### {resource.path}: a copy of {resource.source}\n")
             elif isinstance(resource, Block):
                 print(f"### block in {resource.path}\n{resource.text}")
+
+
+def files(resource: Resource) -> list[File]:
+    """The whole files that a resource writes."""
+    if isinstance(resource, File):
+        return [resource]
+    if isinstance(resource, DeviceRights):
+        return [resource.rules]
+    return [resource.drop_in] if isinstance(resource, LockedMemory) else []
 
 
 def _print_pod_network(context: Context) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from paramiko import SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import ConnectionLost, StrongroomError
 from strongroom.fetch.packing import ASK, packed
 from strongroom.plan.resource import Observed, Resource, Step, Upload
 from strongroom.plan.script import STATE, carry_out, observe, parse_observation
@@ -30,8 +31,15 @@ class Remote:
     executions: int = 0
     uploads: int = 0
     log: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the resources seen last have told and will not do."""
+    held: Callable[[], None] | None = None
+    """Takes what this connection holds of the host again, after a new one was made."""
 
     def __post_init__(self) -> None:
+        self._keep_alive()
+
+    def _keep_alive(self) -> None:
         client = getattr(self.host.connector, "client", None)
         transport = client.get_transport() if client else None
         if transport is not None:
@@ -54,13 +62,15 @@ class Remote:
             StrongroomError: it failed, took longer than ``timeout`` seconds, or the host went away.
         """
         self.executions += 1
+        if not self._alive():  # a closed connection has not even an error to give
+            raise ConnectionLost(f"{self.name}: {doing}: connection lost", hint="apply again when it is back")
         arguments = {**self._arguments(), "_stdin": script, "_timeout": timeout}
         try:
             ok, output = self.host.run_shell_command(StringCommand("sh", "-s"), **arguments)
         except TimeoutError as error:
             raise StrongroomError(f"{self.name}: {doing}: no end after {timeout} s") from error
         except (OSError, SSHException, EOFError) as error:
-            raise StrongroomError(
+            raise ConnectionLost(
                 f"{self.name}: {doing}: connection lost ({error})", hint="apply again when it is back"
             ) from error
         if ok:
@@ -68,7 +78,7 @@ class Remote:
         errors = [line for line in output.stderr_lines if not line.startswith(_STEP)]
         at = [line.removeprefix(_STEP) for line in output.stderr_lines if line.startswith(_STEP)]
         if not errors and not self._alive():
-            raise StrongroomError(
+            raise ConnectionLost(
                 f"{self.name}: {at[-1] if at else doing}: connection lost", hint="apply again when it is back"
             )
         text = "; ".join(errors[-3:]) or "failed and said nothing"
@@ -76,8 +86,33 @@ class Remote:
 
     def _alive(self) -> bool:
         client = getattr(self.host.connector, "client", None)
-        transport = client.get_transport() if client else None
-        return transport is None or transport.is_active()
+        if client is None:  # no SSH: a local or fake host
+            return True
+        transport = client.get_transport()
+        return transport is not None and transport.is_active()
+
+    def reconnect(self) -> None:
+        """Connect anew; what the old connection held is taken again.
+
+        Raises:
+            ConnectionLost: the host does not answer.
+            StrongroomError: somebody else has taken the host meanwhile.
+        """
+        try:
+            self.host.disconnect()
+        except (OSError, SSHException, EOFError):
+            self.host.connected = False
+        try:
+            self.host.connect(show_errors=False, raise_exceptions=True)
+        except (ConnectError, OSError, SSHException, EOFError) as error:
+            raise ConnectionLost(f"{self.name}: cannot connect: {error}") from error
+        self._keep_alive()
+        if self.held is not None:
+            self.held()
+
+    def carry_out(self, step: Step) -> None:
+        """One step by itself."""
+        self.perform([step])
 
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed]:
         """What is there of each resource; one execution for all of them."""

@@ -77,6 +77,8 @@ class Run:
     def _converge(self, phase: HostPhase, host: Host, remote: Remote, plan: Plan) -> list[Step]:
         resources = phase.resources(self.context, host)
         steps = plan(resources, remote)
+        for note in remote.notes:
+            self.progress.say(f"{host.name}: {note}")
         if self.hands:
             # A change can bring forth another (a new configuration a restart), seen only when read again; what is
             # still pending after that would be pending for ever.
@@ -95,12 +97,17 @@ class Run:
         return steps
 
     def _perform(self, steps: Sequence[Step], remote: Remote) -> None:
-        for alone, batch in groupby(steps, key=lambda step: bool(step.uploads or step.journal or step.leader_input)):
+        for alone, batch in groupby(
+            steps, key=lambda step: bool(step.uploads or step.journal or step.leader_input or step.reboot)
+        ):
             group = list(batch)
             for together in [[step] for step in group] if alone else [group]:
                 for step in together:
                     self.progress.say(f"{remote.name}: {step.sentence}")
-                remote.perform(together, self._given(together[0]))
+                if together[0].reboot:
+                    self.session.reboots.perform(remote, together[0])
+                else:
+                    remote.perform(together, self._given(together[0]))
 
     def _given(self, step: Step) -> str | None:
         if step.leader_input is None:
@@ -117,12 +124,14 @@ def pending(resources: Sequence[Resource], remote: Remote) -> list[Step]:
     """What is to do on a host: one execution, then pure planning."""
     seen = remote.observe(resources)
     with naming(remote.name):
+        remote.notes = [note for resource in resources for note in resource.notes(seen[resource.key])]
         return [step for resource in resources for step in resource.steps(seen[resource.key])]
 
 
 def leftover(resources: Sequence[Resource], remote: Remote) -> list[Step]:
     """What is to undo on a host, the last resource first."""
     seen = remote.observe(resources)
+    remote.notes = []
     with naming(remote.name):
         return [step for resource in reversed(resources) for step in resource.undo(seen[resource.key])]
 

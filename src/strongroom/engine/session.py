@@ -18,6 +18,7 @@ from pyinfra.api.inventory import Inventory as PyinfraInventory
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_config, ctx_state
 
+from strongroom.engine.reboot import Reboots
 from strongroom.engine.remote import Remote
 from strongroom.errors import StrongroomError
 from strongroom.model.cluster import Host, Inventory
@@ -48,6 +49,7 @@ class Session:
         self.state = state
         self.remotes = remotes
         self.unreachable = unreachable or {}
+        self.reboots = Reboots(inventory.cluster.host.reboot_timeout_minutes)
 
     def remote(self, host: Host) -> Remote:
         """The connection to a host."""
@@ -111,9 +113,14 @@ def connect(
         )
     session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory}, errors.of)
     channels: list[Any] = []
+
+    def hold(_: Host, remote: Remote) -> None:
+        channels.append(_hold(remote))
+        remote.held = lambda: channels.append(_hold(remote))
+
     try:
         if lock:
-            session.each(inventory.hosts, lambda _, remote: channels.append(_hold(remote)))
+            session.each(inventory.hosts, hold)
         yield session
     finally:
         for channel in channels:

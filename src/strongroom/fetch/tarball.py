@@ -92,6 +92,29 @@ def listing(archive: Path, strip: int, subdir: str = "") -> tuple[BundledFile, .
     return tuple(found[path] for path in sorted(found))
 
 
+def member(archive: Path, strip: int, subdir: str, wanted: BundledFile) -> bytes:
+    """One file of an archive, which must be the one that the bundle lists.
+
+    Raises:
+        StrongroomError: it is not there, or not that one.
+    """
+    try:
+        with _open(archive) as tar:
+            for info in tar:
+                if info.isreg() and _unpacked(info.name, strip, subdir) == wanted.path:
+                    file = tar.extractfile(info)
+                    content = file.read() if file else b""
+                    if hashlib.sha256(content).hexdigest() != wanted.sha256:
+                        break
+                    return content
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
+    raise StrongroomError(
+        f"{archive.name}: has no {wanted.path} with the SHA-256 that the bundle lists",
+        hint="the file is damaged or was changed: make the bundle again",
+    )
+
+
 def strip_for(archive: Path, prefix: str) -> int:
     """How many leading components GNU tar has to strip, so that what is below ``prefix`` comes to the top.
 
@@ -159,6 +182,8 @@ def _open(archive: Path) -> Iterator[tarfile.TarFile]:
     with subprocess.Popen(["zstd", "-dcq", "--", str(archive)], stdout=subprocess.PIPE) as process:
         with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
             yield tar
+        while process.stdout and process.stdout.read(1 << 20):
+            pass  # to its end, also where the reader has seen enough: what zstd then says is of the whole archive
         process.communicate()
         if process.returncode:
             raise StrongroomError(f"{archive.name}: zstd ended with {process.returncode}")

@@ -72,6 +72,10 @@ def _patiently(function: Callable[P, T]) -> Callable[P, T]:
     return patient
 
 
+class UnknownKind(StrongroomError):
+    """The API server has no such kind: the definition that it comes with is not installed."""
+
+
 class Api:
     """One cluster. Objects are plain dicts, as in manifests."""
 
@@ -131,7 +135,15 @@ class Api:
     def _resource(self, manifest: dict[str, Any]) -> Any:
         if self._dynamic is None:
             self._dynamic = self._make()
-        return self._dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+        try:
+            return self._dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+        except ResourceNotFoundError as error:
+            raise UnknownKind(
+                f"API server: has no kind {manifest['kind']} ({manifest['apiVersion']})",
+                hint="what brings it has to be installed before",
+            ) from error
 
     @_patiently
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
@@ -140,7 +152,7 @@ class Api:
 
         try:
             found = self._resource({"apiVersion": api_version, "kind": kind}).get(name=name, namespace=namespace)
-        except NotFoundError:
+        except (NotFoundError, UnknownKind):
             return None
         return dict(found.to_dict())
 

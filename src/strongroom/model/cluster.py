@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
+from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 
 
@@ -56,7 +57,66 @@ class Runtime(Frozen):
     containerd: Literal["bundle", "distribution"] = Field(
         "bundle", description="where containerd comes from: 2.x of the bundle, or what the host's distribution has"
     )
-    shims: tuple[str, ...] = Field(("qemu-coco-dev",), min_length=1, description="Kata shims to register, by name")
+    shims: tuple[str, ...] = Field(
+        ("qemu-coco-dev",),
+        min_length=1,
+        description="Kata shims, by name; each host gets those that its platform allows",
+    )
+    settings: dict[str, ShimSettings] = Field(
+        default_factory=dict, description="settings of shims: name -> settings; the rest is as Kata's release has it"
+    )
+    nfd: bool = Field(
+        False,
+        description="Node Feature Discovery runs: pods ask for TEE keys, and the rule that advertises them is applied",
+    )
+
+
+# No blank, quote or dollar: an option goes through shell files and command lines as it is.
+KERNEL_OPTION = r"^[A-Za-z_][\w.-]*$"
+_KERNEL_WORD = re.compile(r"[A-Za-z_][\w.-]*(=[\w.,:@/+-]+)?")
+
+
+class HostSettings(Frozen):
+    """How hosts are set up for their platform; what each platform itself wants is the catalogue's."""
+
+    reboot: Literal["when-needed", "never"] = Field(
+        "when-needed",
+        description="whether strongroom reboots a host whose kernel has to read new options; never leaves it to you",
+    )
+    reboot_timeout_minutes: int = Field(
+        30, ge=2, le=240, description="how long a host may take to come back; servers with much memory take their time"
+    )
+    kernel_options: tuple[str, ...] = Field(
+        (), description="further options of the kernel's command line, on hosts with a platform; name or name=value"
+    )
+    hugepages: int = Field(
+        0,
+        ge=0,
+        le=1 << 24,
+        description="huge pages (of the kernel's own size, 2 MiB on x86) to keep for guests, 0 leaves them alone",
+    )
+    inotify_instances: int = Field(
+        8192, ge=128, le=1 << 20, description="fs.inotify.max_user_instances; every guest's shim takes some"
+    )
+    memlock: Literal["unlimited", "unchanged"] = Field(
+        "unlimited",
+        description="memory that containerd's children may lock, on hosts with a platform: a confidential guest's is locked",
+    )
+    vfio_pci_ids: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")], ...] = Field(
+        (),
+        description="devices to give to vfio-pci at boot (vendor:device, as lspci -nn says), on hosts with platform gpu",
+    )
+
+    @field_validator("kernel_options")
+    @classmethod
+    def _options(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            if not _KERNEL_WORD.fullmatch(word):
+                raise ValueError(f"name or name=value, without blanks and quotes; {word!r} is not")
+        names = [word.partition("=")[0].replace("-", "_") for word in value]
+        if double := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"each option once; {double!r} is there twice")
+        return value
 
 
 class Cluster(Frozen):
@@ -68,6 +128,7 @@ class Cluster(Frozen):
     bundle: str | None = Field(None, description="folder of artifacts; --bundle overrides it")
     kubeconfig: str | None = Field(None, description="where the kubeconfig goes; never over an existing file")
     kubernetes: Kubernetes = Kubernetes()
+    host: HostSettings = HostSettings()
     runtime: Runtime = Runtime()
     waive: dict[str, str] = Field(default_factory=dict, description="preflight checks to waive: id -> reason")
 
@@ -137,8 +198,10 @@ def nearest(found: str, allowed: Sequence[str]) -> str:
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
     for part in path:
         if not isinstance(part, str) or part not in model.model_fields:
-            return model
+            # A name in a dict of models, which no model has as a field; what comes behind it is that model's.
+            continue
         inner = model.model_fields[part].annotation
+        inner = next((one for one in get_args(inner) if isinstance(one, type) and issubclass(one, BaseModel)), inner)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return model
         model = inner

@@ -38,6 +38,11 @@ def converge(phase: HostPhase, context: Context) -> Generator[Any, None, None]:
             return
         for step in steps:
             host.log(f"{phase.name}: {step.sentence}")
+            if step.reboot:
+                # pyinfra runs hosts side by side; that only one of a cluster is down at a time is apply's to see to.
+                raise OperationError(
+                    f"{phase.name}: {step.sentence}: reboot it and run this again, or use strongroom apply"
+                )
             yield from _commands(step, context)
     raise OperationError(f"{phase.name}: {steps[0].sentence}: still pending after it was done three times")
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from strongroom import paths
 from strongroom.fetch.bundle import Bundle
 from strongroom.model.cluster import Host, Inventory
+from strongroom.model.platform import Platform
 from strongroom.model.shims import Shim
 from strongroom.plan.resource import Resource, Step
 from strongroom.report.progress import Progress
@@ -27,6 +28,12 @@ class Context:
     inventory: Inventory
     bundle: Bundle
     shims: tuple[Shim, ...]
+
+    def shims_of(self, host: Host) -> tuple[Shim, ...]:
+        """The chosen shims that a host gets: those without a TEE, and those of its own platform; none without pods."""
+        if host not in self.inventory.runtime_hosts:
+            return ()
+        return tuple(shim for shim in self.shims if shim.host_platform in (Platform.NONE, host.platform))
 
 
 @runtime_checkable

@@ -10,8 +10,10 @@ from strongroom import paths
 from strongroom.errors import ConfigError
 from strongroom.fetch import bundle as bundles
 from strongroom.model.cluster import Inventory
-from strongroom.model.shims import Shim, find_shim
+from strongroom.model.shims import Shim
+from strongroom.phases import kata
 from strongroom.phases.base import Context
+from strongroom.phases.choice import choose
 from strongroom.phases.pod_network import pod_network
 from strongroom.phases.runtime import refuse_stand_ins
 
@@ -19,25 +21,18 @@ from strongroom.phases.runtime import refuse_stand_ins
 def shims() -> dict[str, Shim]:
     """The catalogue's shims by name."""
     content = yaml.safe_load(paths.catalog("shims.yaml").read_text(encoding="utf-8"))
-    return {name: Shim(name=name, **fields) for name, fields in content.items()}
+    return {name: Shim.model_validate({"name": name, **fields}) for name, fields in content.items()}
 
 
 def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
     """Everything that phases may know.
 
     Raises:
-        ConfigError: no bundle is named, an unknown shim, no manifest of the pod network, or a stand-in where none is
-            allowed.
+        ConfigError: no bundle is named, a shim that there is not or that no host can have, no manifest of the pod network,
+            or a stand-in where none is allowed.
         StrongroomError: the bundle is damaged; the line names the file.
     """
-    known = shims()
-    chosen = tuple(find_shim(known, name) for name in inventory.cluster.runtime.shims)
-    for shim in chosen:
-        for host in inventory.runtime_hosts:
-            if shim.platform not in ("none", host.platform):
-                raise ConfigError(
-                    f"host {host.name}: platform: {host.platform}, and shim {shim.name} needs {shim.platform}"
-                )
+    chosen = choose(inventory, shims())
     folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
     if folder is None:
         raise ConfigError(
@@ -45,6 +40,7 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
             hint="make one with `strongroom bundle build` and set bundle in the inventory, or give --bundle",
         )
     context = Context(inventory, bundles.verify(folder), chosen)
+    kata.refuse_unfit(context)
     pod_network(context)
     for host in inventory.hosts:
         refuse_stand_ins(context, host)

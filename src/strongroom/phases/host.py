@@ -1,4 +1,4 @@
-"""Host: the kernel as containers and the kubelet need it."""
+"""Host: the kernel as containers, the kubelet and the host's platform need it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context
+from strongroom.phases.host_platform import platform_resources
 from strongroom.plan.files import File
 from strongroom.plan.resource import Resource
 from strongroom.plan.system import Module, SwapOff, Sysctl
@@ -21,7 +22,7 @@ SYSCTLS = {
 
 
 class HostPhase:
-    """Modules, kernel parameters and swap, now and after every reboot."""
+    """Modules, kernel parameters and swap, now and after every reboot; where there is a platform, all it needs of the host."""
 
     name = "host"
     title = "Prepare hosts"
@@ -30,12 +31,17 @@ class HostPhase:
         return [inventory.hosts]
 
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
+        settings = context.inventory.cluster.host
+        parameters = {**SYSCTLS, "fs.inotify.max_user_instances": str(settings.inotify_instances)}
+        if settings.hugepages and host in context.inventory.runtime_hosts:
+            parameters["vm.nr_hugepages"] = str(settings.hugepages)
         modules = "".join(f"{name}\n" for name in MODULES).encode()
-        sysctls = "".join(f"{name} = {value}\n" for name, value in SYSCTLS.items()).encode()
+        sysctls = "".join(f"{name} = {value}\n" for name, value in parameters.items()).encode()
         return [
             File("/etc/modules-load.d/strongroom.conf", modules),
             *(Module(name) for name in MODULES),
             File("/etc/sysctl.d/60-strongroom.conf", sysctls),
-            *(Sysctl(name, value) for name, value in SYSCTLS.items()),
+            *(Sysctl(name, value) for name, value in parameters.items()),
             SwapOff(),
+            *platform_resources(context, host),
         ]

@@ -11,7 +11,7 @@ from strongroom.phases.host import HostPhase
 from strongroom.phases.kubeconfig import KubeconfigPhase
 from strongroom.phases.kubernetes import KubernetesPhase
 from strongroom.phases.pod_network import PodNetworkPhase
-from strongroom.phases.preflight import PreflightPhase
+from strongroom.phases.preflight import PlatformPhase, PreflightPhase
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.phases.runtime_classes import RuntimeClassesPhase
 from strongroom.phases.verify import VerifyPhase
@@ -19,6 +19,7 @@ from strongroom.phases.verify import VerifyPhase
 CONFIDENTIAL_CONTAINERS: tuple[Callable[[], Phase], ...] = (
     PreflightPhase,
     HostPhase,
+    PlatformPhase,
     RuntimePhase,
     KubernetesPhase,
     KubeconfigPhase,
@@ -48,4 +49,9 @@ def phases(mode: Mode, only: Sequence[str] = (), skip: Sequence[str] = ()) -> li
     chosen = [phase for phase in all_phases if (not only or phase.name in only) and phase.name not in skip]
     if only and "preflight" not in only and "preflight" not in skip:
         chosen.insert(0, all_phases[0])
+    both = {"host", "platform"} <= {phase.name for phase in chosen}
+    for phase in chosen:
+        if isinstance(phase, PreflightPhase):
+            # A host that only has to be set up is let through to be set up, and to nothing else.
+            phase.set_up = both or {"host"} == {one.name for one in chosen} - {"preflight"}
     return chosen

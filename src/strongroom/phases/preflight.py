@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from strongroom.catalog.load import checks as catalogue
-from strongroom.checks import consistency, containerd, platform
+from strongroom.catalog.load import hosts as setups
+from strongroom.checks import consistency, containerd, host_kernel, platform
 from strongroom.checks import needs as needed
 from strongroom.checks.judge import judge
 from strongroom.checks.verdict import CheckResult, HostJudgement, waive
@@ -17,8 +18,11 @@ from strongroom.errors import PreflightRefused, StrongroomError
 from strongroom.model.bundle import BundleManifest
 from strongroom.model.checks import Role
 from strongroom.model.cluster import Host, Inventory, Mode
+from strongroom.model.host_setup import PlatformSetup
 from strongroom.model.platform import Platform
 from strongroom.phases.base import Context
+from strongroom.plan import command_line
+from strongroom.plan.kernel_options import for_vendor
 from strongroom.plan.resource import Step
 from strongroom.probe.report import HostReport
 from strongroom.probe.script import probe_script, probed
@@ -82,14 +86,38 @@ def needs(inventory: Inventory, host: Host, report: HostReport, manifest: Bundle
 _EXPECTED = {Mode.CONTAINERS: Role.HOST}
 
 
-def judge_host(inventory: Inventory, host: Host, report: HostReport, manifest: BundleManifest | None) -> HostJudgement:
-    """Everything that preflight says of a host: what the inventory asks first, then every check of the catalogue."""
+def set_up_by_us(setup: PlatformSetup, report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The checks that the host phase mends on a host, and those that it makes known.
+
+    An option that the kernel was booted with has done what it can: what fails all the same is not ours to mend.
+    """
+    line = " ".join(key if value is None else f"{key}={value}" for key, value in report.command_line.options)
+    words = command_line.parse(line)
+    options = [one for one in for_vendor(setup.options, report.vendor or "") if not command_line.held(one, words)]
+    mends = (*setup.mends, *(check for one in options for check in one.mends))
+    return mends, tuple(check for one in options for check in one.untold)
+
+
+def judge_host(
+    inventory: Inventory, host: Host, report: HostReport, manifest: BundleManifest | None, *, set_up: bool = True
+) -> HostJudgement:
+    """Everything that preflight says of a host: what the inventory asks first, then every check of the catalogue.
+
+    ``set_up`` says that the host phase is still to come: what it mends does not refuse a host.
+    """
     waivers = inventory.cluster.waive
     expected = None if host.platform is Platform.NONE else _EXPECTED.get(inventory.cluster.mode)
     judgement = judge(report, catalogue(), waivers=waivers, expected_role=expected)
-    asked = [platform.judge(judgement, host.platform), *needed.judge(report, needs(inventory, host, report, manifest))]
+    setup = setups().of(host.platform)
+    mends, untold = set_up_by_us(setup, report) if set_up else ((), ())
+    asked = [
+        platform.judge(judgement, host.platform, mends, untold),
+        *needed.judge(report, needs(inventory, host, report, manifest)),
+    ]
     if inventory.cluster.runtime.containerd == "distribution":
         asked.append(containerd.judge(report))
+    if setup.floors:
+        asked.append(host_kernel.judge(report, host.platform, judgement.state(host.platform), setup.floors))
     return replace(judgement, checks=(*waive(asked, waivers), *judgement.checks))
 
 
@@ -119,8 +147,12 @@ def judge_inventory(
     sections: Mapping[str, Sections],
     manifest: BundleManifest | None,
     unread: Mapping[str, str] | None = None,
+    *,
+    set_up: bool = True,
 ) -> Outcome:
     """Judge the hosts of an inventory by what was read of them; ``unread`` are hosts that could not be, and why.
+
+    ``set_up`` is for :func:`judge_host`.
 
     Only checks that the inventory asks for refuse; HOST-PLATFORM stands for the rest.
     """
@@ -131,7 +163,7 @@ def judge_inventory(
             judged.append(Judged(host.name, host.platform, failure=unread[host.name]))
             continue
         report = reports[host.name] = HostReport.of(sections[host.name])
-        found = judgements[host.name] = judge_host(inventory, host, report, manifest)
+        found = judgements[host.name] = judge_host(inventory, host, report, manifest, set_up=set_up)
         judged.append(Judged(host.name, host.platform, report, found))
         refusing += [(host.name, check) for check in found.checks if check.id in asked and check.refuses]
     # Alike should be the hosts that carry the same work: those of one platform that run pods.
@@ -169,13 +201,46 @@ class PreflightPhase:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
         self.outcome: Outcome | None = None
+        self.set_up = True
+        """Whether the host phase, and the judgement after it, are still to come in this run."""
 
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
         inventory = context.inventory
         sections, unread = read(session, inventory.hosts)
         if unread:
             raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
-        self.outcome = judge_inventory(inventory, sections, context.bundle.manifest)
+        self.outcome = judge_inventory(inventory, sections, context.bundle.manifest, set_up=self.set_up)
         preflight.overview(self.console or progress.console, self.outcome.document)
         self.outcome.refuse()
+        return []
+
+
+class PlatformPhase:
+    """Judges hosts with a platform again once they are set up: nothing is registered on a host that is not ready.
+
+    A plan has nothing to judge: what it lists was not done.
+    """
+
+    name = "platform"
+    title = "Judge the platforms as they are set up"
+
+    def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
+        inventory = context.inventory
+        hosts = tuple(host for host in inventory.hosts if host.platform not in (Platform.NONE, Platform.VTPM))
+        if not hands or not hosts:
+            return []
+        sections, unread = read(session, hosts)
+        if unread:
+            raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
+        refusing = []
+        for host in hosts:
+            report = HostReport.of(sections[host.name])
+            found = judge_host(inventory, host, report, context.bundle.manifest, set_up=False).checks[0]
+            if found.refuses:
+                refusing.append((host.name, found))
+        if refusing:
+            raise PreflightRefused(
+                "\n".join(f"{name}: {check.id}: {check.seen}; wanted: {check.wanted}" for name, check in refusing),
+                hint=f"{refusing[0][1].remedy}; the hosts are set up, and nothing was registered on them",
+            )
         return []

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from strongroom.errors import ConfigError
 from strongroom.model.cluster import Host, Inventory
+from strongroom.phases import kata, readiness
 from strongroom.phases.base import Context
 from strongroom.phases.containerd import component, links, source
 from strongroom.plan.artifacts import Image
-from strongroom.plan.files import Link
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
 from strongroom.plan.traces import Traces
@@ -52,18 +52,19 @@ class RuntimePhase:
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         refuse_stand_ins(context, host)
         carries_pods = host in context.inventory.runtime_hosts
-        chosen = source(context, context.shims if carries_pods else ())
+        shims = context.shims_of(host)
+        chosen = source(context, shims)
         folders = (*chosen.folders, "/opt/cni", "/opt/cni/bin")
-        wanted: list[Resource] = [Traces(self.name, data=chosen.data, folders=folders), *chosen.programs]
+        # Before anything else of the phase: a failed step stops the ones behind it.
+        wanted: list[Resource] = readiness.guards(shims)
+        wanted += [Traces(self.name, data=chosen.data, folders=folders), *chosen.programs]
         if context.inventory.cluster.kubernetes.cni == "ptp":
             # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see
             # what they point to (install-plugin.sh of cilium 1.19).
             cni = component(context, "cni-plugins")
             wanted += [cni, *links(cni.artifact, "/opt/cni/bin")]
         if carries_pods:
-            kata = component(context, "kata")
-            # Kata's configuration names everything below /opt/kata, so the switch between versions is this one link.
-            wanted += [kata, Link("/opt/kata", kata.prefix)]
+            wanted += kata.resources(context, shims)
         pause = context.bundle.manifest.of("pause")
         return [*wanted, *chosen.service, Image(pause, context.bundle.path(pause)), self.no_pods(context)]
 

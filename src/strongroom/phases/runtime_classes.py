@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from strongroom import paths
 from strongroom.kube.access import api
 from strongroom.kube.client import Api
+from strongroom.model.cluster import Host
+from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.shims import Shim
 from strongroom.phases.base import Context
+from strongroom.phases.kata import settings_of
 from strongroom.phases.objects import converge
 from strongroom.plan.resource import Step
 from strongroom.report.progress import Progress
@@ -18,46 +24,112 @@ if TYPE_CHECKING:
     from strongroom.engine.session import Session
 
 LABEL = "strongroom.dev/runtime"
+PLATFORM_LABEL = "strongroom.dev/platform"
+"""The platform whose confidential handlers a node has; nodes without such handlers don't carry it."""
 # Tools beside us look for Kata's own label, so we set it as well (kata-deploy, helm chart, nodeSelector).
 KATA_LABEL = "katacontainers.io/kata-runtime"
+_OURS = {"app.kubernetes.io/managed-by": "strongroom"}
+_KIND = ("node.k8s.io/v1", "RuntimeClass")
 
 
-def runtime_class(shim: Shim) -> dict[str, Any]:
+def overhead_memory(shim: Shim, settings: ShimSettings) -> str:
+    """What a pod is charged beside its limits, ``<n>Mi``.
+
+    The Go runtime starts a guest of a static shim with default_memory on top of the pod's limits (src/runtime/pkg/oci/utils.go),
+    so where upstream's overhead has room for that, it moves along with the setting. The Rust runtime adds a sum of its own.
+    """
+    shipped = int(shim.overhead_memory.removesuffix("Mi"))
+    if settings.memory_mib is None or shim.runtime != "go" or not shim.static or (shim.memory or 0) > shipped:
+        return shim.overhead_memory
+    return f"{shipped - (shim.memory or 0) + settings.memory_mib}Mi"
+
+
+def runtime_class(shim: Shim, settings: ShimSettings | None = None, nfd: bool = False) -> dict[str, Any]:
     """The RuntimeClass (node.k8s.io/v1) of a shim: its overhead, and the nodes that have it."""
+    platform = {PLATFORM_LABEL: str(shim.host_platform)} if shim.confidential else {}
+    overhead = {"memory": overhead_memory(shim, settings or ShimSettings()), "cpu": shim.overhead_cpu}
     return {
-        "apiVersion": "node.k8s.io/v1",
-        "kind": "RuntimeClass",
-        "metadata": {"name": shim.handler, "labels": {"app.kubernetes.io/managed-by": "strongroom"}},
+        "apiVersion": _KIND[0],
+        "kind": _KIND[1],
+        "metadata": {"name": shim.handler, "labels": dict(_OURS)},
         "handler": shim.handler,
-        "overhead": {"podFixed": {"memory": shim.overhead_memory, "cpu": shim.overhead_cpu}},
-        "scheduling": {"nodeSelector": {LABEL: "true"}},
+        "overhead": {"podFixed": {**overhead, **(shim.nfd_resources if nfd else {})}},
+        "scheduling": {
+            "nodeSelector": {
+                LABEL: "true",
+                **platform,
+                **shim.node_selector,
+                **(shim.nfd_selector if nfd else {}),
+            }
+        },
     }
 
 
-def node_labels(name: str) -> dict[str, Any]:
+def node_labels(name: str, platform: str | None = None) -> dict[str, Any]:
     """The labels of a node that carries the runtime, as an object for server-side apply."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name, "labels": {LABEL: "true", KATA_LABEL: "true"}},
-    }
+    labels = {LABEL: "true", KATA_LABEL: "true", **({PLATFORM_LABEL: platform} if platform else {})}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+
+
+def keys_rule() -> dict[str, Any]:
+    """The NodeFeatureRule that advertises TEE keys as extended resources."""
+    rule: dict[str, Any] = yaml.safe_load(paths.catalog("nfd.yaml").read_text(encoding="utf-8"))
+    return rule
+
+
+def objects(context: Context) -> list[dict[str, Any]]:
+    """All that the phase wants, in the order to apply it: what advertises a resource before what asks for it."""
+    nfd = context.inventory.cluster.runtime.nfd
+    rules = [keys_rule()] if nfd and _asks_for_keys(context) else []
+    classes = [runtime_class(shim, settings_of(context, shim), nfd) for shim in context.shims]
+    return [*rules, *classes, *(_labels(context, host) for host in context.inventory.runtime_hosts)]
+
+
+def _labels(context: Context, host: Host) -> dict[str, Any]:
+    confidential = any(shim.confidential for shim in context.shims_of(host))
+    return node_labels(host.name, str(host.platform) if confidential else None)
+
+
+def _asks_for_keys(context: Context) -> bool:
+    return any(shim.nfd_resources for shim in context.shims)
 
 
 class RuntimeClassesPhase:
-    """RuntimeClasses and node labels, by server-side apply."""
+    """RuntimeClasses and node labels, by server-side apply; those of ours that nobody asks for any more go."""
 
     name = "runtime-classes"
     title = "Create runtime classes"
 
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
-        manifests = [runtime_class(shim) for shim in context.shims]
-        manifests += [node_labels(host.name) for host in context.inventory.runtime_hosts]
         cluster = api(session)
         if cluster is not None:
             cluster.wait_ready(progress)
             for host in context.inventory.runtime_hosts if hands else ():
                 cluster.wait(f"node {host.name}", partial(_is_there, cluster, host.name), progress)
-        return converge(cluster, manifests, progress, hands)
+        steps = converge(cluster, objects(context), progress, hands)
+        return [*steps, *(remove_stale(context, cluster, progress, hands) if cluster else [])]
+
+
+def remove_stale(context: Context, cluster: Api, progress: Progress, hands: bool) -> list[Step]:
+    """RuntimeClasses of ours whose shim is no longer chosen, and the rule where NFD was switched off: it goes last, when no
+    class asks for what it advertises."""
+    wanted = {shim.handler for shim in context.shims}
+    selector = ",".join(f"{key}={value}" for key, value in _OURS.items())
+    there = [item["metadata"]["name"] for item in cluster.list(*_KIND, label_selector=selector)]
+    stale = [(*_KIND, name, "its shim is not in runtime.shims") for name in sorted(there) if name not in wanted]
+    rule = keys_rule()
+    # Only where shims have keys at all: elsewhere there was never a rule, and asking for an unknown kind is slow.
+    if not context.inventory.cluster.runtime.nfd and _asks_for_keys(context):
+        name = (rule["apiVersion"], rule["kind"], rule["metadata"]["name"])
+        if cluster.get(*name) is not None:
+            stale.append((*name, "runtime.nfd is off"))
+    steps = []
+    for version, kind, name_, why in stale:
+        steps.append(Step(f"{kind} {name_}", f"delete {kind} {name_} ({why})", ""))
+        if hands:
+            progress.say(steps[-1].sentence)
+            cluster.delete(version, kind, name_)
+    return steps
 
 
 def _is_there(cluster: Api, node: str) -> bool:

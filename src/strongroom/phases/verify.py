@@ -14,6 +14,7 @@ from strongroom.model.cluster import Host
 from strongroom.model.shims import Shim
 from strongroom.model.verdict import Verdict
 from strongroom.phases.base import Context
+from strongroom.phases.kata import pinned
 from strongroom.plan.resource import Step
 from strongroom.report.progress import Progress
 
@@ -103,8 +104,8 @@ class VerifyPhase:
         cluster.wait_ready(progress)
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         for host in context.inventory.runtime_hosts:
-            self._node(cluster, host, context.shims, progress)
-            for shim in context.shims:
+            self._node(cluster, host, context.shims_of(host), progress)
+            for shim in context.shims_of(host):
                 self.proofs.append(self._proof(context, session, cluster, host, shim, progress))
         self.verdict = Verdict.without_evidence(any(proof.stand_in for proof in self.proofs))
         claim = context.inventory.cluster.claim
@@ -159,22 +160,21 @@ class VerifyPhase:
             cluster.wait(f"pod {NAMESPACE}/{name} to run under {shim.handler}", running, progress, timeout=600)
             uid = state()["metadata"]["uid"]
         except StrongroomError as error:
-            raise StrongroomError(f"{error}{_why(cluster, name)}", hint=error.hint) from error
+            needs = f"{shim.name} needs {shim.needs}, which strongroom does not set up" if shim.needs else None
+            raise StrongroomError(f"{error}{_why(cluster, name)}", hint=needs or error.hint) from error
         lines = session.remote(host).run(shim_script(uid), doing=f"looking for the shim of {name}")
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return self._judged(context, host, shim, name, found)
 
     def _judged(self, context: Context, host: Host, shim: Shim, name: str, found: dict[str, str]) -> Proof:
-        kata = context.bundle.manifest.of("kata")
-        below = shim.runtime_path.removeprefix("/opt/kata/")
-        wanted = next(entry.sha256 for entry in kata.files if entry.path == below)
+        wanted, stand_in = pinned(context, shim)
         if found.get("sha256") != wanted:
             raise StrongroomError(
                 f"node {host.name}: the shim of pod {name} is {found.get('exe')} with SHA-256 {found.get('sha256')};"
                 f" {shim.runtime_path} is pinned as {wanted}",
                 hint="another runtime answers for this handler: look at containerd config dump on the host",
             )
-        return Proof(host.name, shim.handler, f"{NAMESPACE}/{name}", found["exe"], str(wanted), kata.stand_in)
+        return Proof(host.name, shim.handler, f"{NAMESPACE}/{name}", found["exe"], wanted, stand_in)
 
 
 def _create_pod(cluster: Api, manifest: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from strongroom.model.bundle import Artifact
+from strongroom.model.bundle import Artifact, BundledFile
 from strongroom.plan.resource import Observed, Resource, Step, Upload, quote
 
 PREFIX = "/opt/strongroom"
@@ -23,11 +23,13 @@ def install_prefix(artifact: Artifact) -> str:
 class Component(Resource):
     """One version of a component under its own prefix, every file with the sum that the bundle pins.
 
-    The archive is verified before it is unpacked, unpacked beside its place, and moved there whole.
+    The archive is verified before it is unpacked, unpacked beside its place, and moved there whole. ``others`` are further
+    archives that make up the same version: they are unpacked into the same tree before it is moved.
     """
 
     artifact: Artifact
     source: Path
+    others: tuple[tuple[Artifact, Path], ...] = ()
 
     @property
     def key(self) -> str:
@@ -37,13 +39,19 @@ class Component(Resource):
     def prefix(self) -> str:
         return install_prefix(self.artifact)
 
+    @property
+    def _files(self) -> list[BundledFile]:
+        """The files of all archives; links are not looked at."""
+        parts = [self.artifact, *(artifact for artifact, _ in self.others)]
+        return list({entry.path: entry for part in parts for entry in part.files if entry.sha256}.values())
+
     def _sums(self) -> str:
-        lines = [f"{entry.sha256}  {entry.path}\n" for entry in self.artifact.files if entry.sha256]
+        lines = [f"{entry.sha256}  {entry.path}\n" for entry in self._files]
         return "<<'STRONGROOM_END'\n" + "".join(lines) + "STRONGROOM_END"
 
     def read(self) -> str:
-        modes = " ".join(quote(entry.path) for entry in self.artifact.files if entry.sha256)
-        wanted = "".join(f"{int(entry.mode, 8):o} {entry.path}\n" for entry in self.artifact.files if entry.sha256)
+        modes = " ".join(quote(entry.path) for entry in self._files)
+        wanted = "".join(f"{int(entry.mode, 8):o} {entry.path}\n" for entry in self._files)
         return (
             f"cd {quote(self.prefix)} || exit 0\n"
             f"sha256sum -c --quiet {self._sums()}\n[ $? = 0 ] && echo sums=ok || echo present=yes\n"
@@ -61,27 +69,25 @@ class Component(Resource):
             return []
         why = "absent" if not seen.lines else ("modes differ" if now.get("sums") == "ok" else self._differing(seen))
         artifact = self.artifact
-        upload = Upload(self.source, artifact.sha256, artifact.size)
         new, old = f"{self.prefix}.strongroom-new", f"{self.prefix}.strongroom-old"
-        into = f"{new}/{artifact.subdir}" if artifact.subdir else new
-        if artifact.kind == "binary":
-            unpack = f"install -m 0755 {upload.incoming} {quote(f'{new}/{artifact.files[0].path}')}"
-        else:
-            unpack = (
-                f"tar -x --no-same-owner --strip-components={artifact.strip} -C {quote(into)}"
-                f" {_decompress(artifact.file)} -f {upload.incoming}"
-            )
-        folders = sorted({into, *(f"{new}/{entry.path}".rpartition("/")[0] for entry in artifact.files)})
+        uploads, folders, unpack = [], {new}, []
+        for part, source in ((artifact, self.source), *self.others):
+            uploads.append(Upload(source, part.sha256, part.size))
+            into = f"{new}/{part.subdir}" if part.subdir else new
+            folders |= {into, *(f"{new}/{entry.path}".rpartition("/")[0] for entry in part.files)}
+            unpack.append(_unpack(part, uploads[-1].incoming, new, into))
+        names = " and ".join([artifact.file, *(part.file for part, _ in self.others)])
         # sync -f before the rename: after a power cut the prefix is either whole or not there.
         script = (
-            f"rm -rf {quote(new)} {quote(old)}; mkdir -p {' '.join(map(quote, folders))}\n{unpack}\n"
-            f"( cd {quote(new)}; sha256sum -c --quiet {self._sums()}\n) || fail '{artifact.file}: unpacked files are not"
+            f"rm -rf {quote(new)} {quote(old)}; mkdir -p {' '.join(map(quote, sorted(folders)))}\n"
+            + "\n".join(unpack)
+            + f"\n( cd {quote(new)}; sha256sum -c --quiet {self._sums()}\n) || fail '{names}: unpacked files are not"
             f" what the bundle lists; rebuild the bundle'\n"
             f"sync -f {quote(new)}; if [ -e {quote(self.prefix)} ]; then mv -T {quote(self.prefix)} {quote(old)}; fi\n"
             f"mv -T {quote(new)} {quote(self.prefix)}; sync {quote(self.prefix.rpartition('/')[0])}; rm -rf {quote(old)}"
         )
         sentence = f"install {artifact.component} {artifact.version} ({why})"
-        return [Step(self.key, sentence, script, uploads=(upload,))]
+        return [Step(self.key, sentence, script, uploads=tuple(uploads))]
 
     def undo(self, seen: Observed) -> list[Step]:
         if not seen.lines:
@@ -94,6 +100,15 @@ class Component(Resource):
                 f"rmdir --ignore-fail-on-non-empty {quote(self.prefix.rpartition('/')[0])}",
             )
         ]
+
+
+def _unpack(artifact: Artifact, incoming: str, new: str, into: str) -> str:
+    if artifact.kind == "binary":
+        return f"install -m 0755 {incoming} {quote(f'{new}/{artifact.files[0].path}')}"
+    return (
+        f"tar -x --no-same-owner --strip-components={artifact.strip} -C {quote(into)}"
+        f" {_decompress(artifact.file)} -f {incoming}"
+    )
 
 
 def _decompress(name: str) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from typing import Literal
 
 __all__ = ["Observed", "Resource", "Step", "Upload", "quote"]
 
@@ -48,7 +49,8 @@ class Step:
     may use the functions of ``plan.script.LIBRARY``. A step with ``because`` is a consequence of another resource's
     change (a restart), not a drift of its own. ``journal`` marks steps that are not atomic: when one is cut off, the
     next observation says so. ``leader_input`` is a script whose output, read on the control plane's first host at the
-    last moment, becomes ``$INPUT`` of this step and appears nowhere else.
+    last moment, becomes ``$INPUT`` of this step and appears nowhere else. ``reboot`` marks the step after which the host
+    goes down and comes back: ``alone`` while no other host of the cluster is down, ``any`` together with others.
     """
 
     resource: str
@@ -60,6 +62,7 @@ class Step:
     leader_input: str | None = None
     timeout: int = 900
     secret: bool = False
+    reboot: Literal["", "alone", "any"] = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class Resource(ABC):
 
     def undo(self, seen: Observed) -> list[Step]:
         """The steps that take the resource away again; by default there is nothing to take away."""
+        return []
+
+    def notes(self, seen: Observed) -> list[str]:
+        """What an operator is told and strongroom doesn't do; a sentence each."""
         return []
 
 
