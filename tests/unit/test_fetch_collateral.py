@@ -18,11 +18,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from typer.testing import CliRunner
 
 from strongroom.attest import amd, registry
 from strongroom.attest.base import Refused
 from strongroom.attest.policy import make
-from strongroom.cli import attest_collateral, attest_files
+from strongroom.cli import attest, attest_collateral, attest_files
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import collateral_amd, collateral_intel, collateral_seen, collateral_store
 from strongroom.fetch.collateral_services import Service, services
@@ -65,11 +66,14 @@ class TestAmd:
 
     @pytest.fixture
     def kds(self, server: Server, client: Client) -> Service:
+        self.serve_all(server)
+        return Service("amd", server.url, client)
+
+    def serve_all(self, server: Server) -> None:
         for name in amd.PRODUCTS:
             chain = (amd_pki.authority(f"SEV-{name}", f"ARK-{name}"), amd_pki.authority(f"ARK-{name}", f"ARK-{name}"))
             server.replies[f"/vcek/v1/{name}/cert_chain"] = Reply(pem(*chain))
             server.replies[f"/vcek/v1/{name}/crl"] = Reply(numbered(name, 7))
-        return Service("amd", server.url, client)
 
     def path(self, machine: Machine) -> str:
         tcb = machine.tcb
@@ -448,3 +452,50 @@ class TestCommand:
         assert (wrong.returncode, "--pccs: goes with --kind tdx" in wrong.stderr) == (2, True)
         assert self.attest("export", tmp_path / "out").returncode == 2
         assert self.attest("import", tmp_path / "none").returncode == 2
+
+
+class TestFetchCommand:
+    """`attest collateral fetch`, then `attest verify` with what it put there."""
+
+    def run(self, *words: object) -> tuple[int, str]:
+        result = CliRunner().invoke(attest.app, [str(one) for one in words])
+        if isinstance(result.exception, StrongroomError):
+            return int(result.exception.exit), str(result.exception)
+        return result.exit_code, result.output
+
+    @pytest.mark.parametrize("many", [False, True])
+    def test_snp(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+        amd_pki.install(monkeypatch)
+        machines = [Machine(), Machine(chip=bytes(range(2, 66)))][: 2 if many else 1]
+        TestAmd().serve_all(server)
+        names = []
+        for number, machine in enumerate(machines):
+            TestAmd().serve(server, machine)
+            names.append(tmp_path / f"{number}.bin")
+            names[-1].write_bytes(machine.report())
+        at = ("--kind", "snp", "--at", NOW.isoformat())
+        code, text = self.run("collateral", "fetch", *names, *at, "--kds", server.url, "--into", tmp_path / "out")
+        assert code == 0
+        assert text.startswith(f"{tmp_path / 'out'}: ARK-Milan.crl, Milan-")
+        verify = ("verify", *names, *at, "--authenticity-only")
+        assert self.run(*verify, "--collateral", tmp_path / "out")[0] == 0
+        assert self.run(*verify, "--collateral", collateral_store.root() / "snp")[0] == 0
+        assert self.run(*verify)[0] == 5
+        code, text = self.run("collateral", "fetch", *names, *at, "--kds", server.url, "--into", tmp_path / "out")
+        assert (code, "is not an empty folder" in text) == (2, True)
+
+    def test_tdx(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forge_tdx, "CA", PLATFORM_CA)
+        forge, quoted = forge_tdx.Forge(), tmp_path / "quote.bin"
+        quoted.write_bytes(forge.quote())
+        TestIntel().serve(server, forge)
+        at = ("--kind", "tdx", "--at", NOW.isoformat())
+        with forge_tdx.pinned():
+            fetch = ("collateral", "fetch", quoted, *at, "--pccs", f"{server.url}/sgx/certification/v4/")
+            assert self.run(*fetch, "--into", tmp_path / "out")[0] == 0
+            verify = ("verify", quoted, *at, "--authenticity-only")
+            assert self.run(*verify, "--collateral", tmp_path / "out")[0] == 0
+            TestIntel().serve(server, numbers("info", 17))
+            code, text = self.run(*fetch)
+        assert code == 5
+        assert text.startswith("tcb_info.tcbEvaluationDataNumber: TCB info of 90c06f000000 has number 17 of")
