@@ -18,10 +18,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from strongroom.attest import amd, registry
 from strongroom.attest.base import Refused
+from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import make
 from strongroom.cli import attest, attest_collateral, attest_files
 from strongroom.errors import ConfigError, StrongroomError
@@ -452,6 +455,22 @@ class TestCommand:
         assert (wrong.returncode, "--pccs: goes with --kind tdx" in wrong.stderr) == (2, True)
         assert self.attest("export", tmp_path / "out").returncode == 2
         assert self.attest("import", tmp_path / "none").returncode == 2
+
+
+_BLOBS = st.lists(
+    st.binary(max_size=60) | st.sampled_from([numbered("Milan", 7)[:200], b"0\x82\xff\xff", b"{}"]), max_size=3
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_BLOBS, _BLOBS, st.dictionaries(st.sampled_from(["tcb_info", "qe_identity", "x"]), st.binary(max_size=60)))
+def test_collateral_of_strangers(certificates: list[bytes], lists: list[bytes], documents: dict[str, bytes]) -> None:
+    collateral = Collateral(tuple(certificates), tuple(lists), documents)
+    with pytest.raises(Refused):
+        collateral_intel.admit(collateral, NOW)
+    with pytest.raises(Refused):
+        collateral_amd.admit(collateral, NOW)
+    assert not collateral_seen.path().exists()
 
 
 class TestFetchCommand:

@@ -62,6 +62,8 @@ def audit(
                 typer.echo(f"  {printable(reason)}")
         for reason in wrong:
             typer.echo(reason)
-        typer.echo(f"{verdicts} verdicts, {'all hold' if not bad and not wrong else 'NOT ALL HOLD'}; head {last}")
+        typer.echo(
+            f"{verdicts} verdict{'' if verdicts == 1 else 's'}, {'all hold' if not bad and not wrong else 'NOT ALL HOLD'}; head {last}"
+        )
     if bad or wrong:
         raise typer.Exit(int(Exit.ATTESTATION))

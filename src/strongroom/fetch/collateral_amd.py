@@ -66,6 +66,7 @@ def admit(collateral: Collateral, now: datetime) -> dict[str, dict[str, bytes]]:
     others = tuple(one for one in loaded if not amd.role_of(one))
     leaves = [amd.leaf(one) for one in loaded if amd.role_of(one)]
     lists, files, marks = [crl.load(blob) for blob in collateral.crls], {}, []
+    require(bool(loaded or lists), "collateral", "neither a certificate nor a revocation list is in it")
     require(not collateral.documents, "collateral", f"{', '.join(collateral.documents)}: AMD has no such documents")
     for one in others:
         known = amd.ROOTS.get(one.spki_sha256) or amd.INTERMEDIATES.get(one.spki_sha256)
