@@ -102,9 +102,9 @@ def examine(
     role = _role(report)
     leaf = _signer(report, role, collateral, now)
     path = amd.chain(leaf, _given(collateral.certificates).others, now)
-    notes = _revocation(path, collateral, section, now, grace)
+    notes = revocation(path, collateral, section, now, grace)
     verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
-    _bound(report, leaf)
+    bound(report, leaf)
     _consistent(report, leaf)
     if report.has("debug"):
         if not section.debug:
@@ -193,8 +193,8 @@ def _signer(report: Report, role: str, collateral: Collateral, now: datetime) ->
     raise failure or Refused("no leaf holds", "certificate")
 
 
-def _bound(report: Report, leaf: Leaf) -> None:
-    """The leaf's chip and TCB are the report's."""
+def bound(report: Report, leaf: Leaf) -> None:
+    """Refuse a leaf whose chip or TCB is not the report's."""
     if leaf.role == "VCEK":
         size = leaf.product.hwid
         chip, rest = report.chip_id[:size], report.chip_id[size:]
@@ -232,9 +232,22 @@ def _consistent(report: Report, leaf: Leaf) -> None:
     )
 
 
-def _revocation(
-    path: tuple[Certificate, ...], collateral: Collateral, section: SnpPolicy, now: datetime, grace: timedelta
+def revocation(
+    path: tuple[Certificate, ...],
+    collateral: Collateral,
+    section: SnpPolicy,
+    now: datetime,
+    grace: timedelta = _NO_GRACE,
 ) -> tuple[str, ...]:
+    """Refuse a path on which AMD revoked something, by a list that is signed and in date; notes of what the grace lets pass.
+
+    Args:
+        path: leaf, ASK or ASVK, ARK, verified already.
+        collateral: with or without the ARK's list.
+        section: whether the list has to be there.
+        now: the controller's time.
+        grace: how long the list may be used beyond its date.
+    """
     root = path[-1]
     found = crl.of_issuer([crl.load(blob) for blob in collateral.crls], root)
     if found is None:

@@ -52,7 +52,7 @@ def check(
     """Everything but the quote.
 
     Args:
-        path: from the PCK certificate to Intel's root.
+        path: from the PCK certificate to Intel's root; without the first, what a PCK's CA and everybody else needs.
         candidates: certificates that may vouch for the documents.
         collateral: CRLs and documents.
         now: the controller's time.
@@ -61,7 +61,7 @@ def check(
     Raises:
         Refused: something is missing, out of date, revoked or not signed by whom it has to be.
     """
-    leaf, authority, root = path
+    *leaves, authority, root = path
     lists = [crl.load(blob, "crls") for blob in collateral.crls]
     of_root, of_authority = _of(lists, root, "root_crl"), _of(lists, authority, "pck_crl")
     notes = [
@@ -69,7 +69,8 @@ def check(
         *crl.check(of_authority, authority, now, "pck_crl", grace=grace),
     ]
     crl.not_revoked(of_root, authority, "pck.issuer")
-    crl.not_revoked(of_authority, leaf, "pck.certificate")
+    for leaf in leaves:
+        crl.not_revoked(of_authority, leaf, "pck.certificate")
     known = tuple(candidates)
     info_text = _signed(collateral, "tcb_info", "tcbInfo", known, of_root, now)
     identity_text = _signed(collateral, "qe_identity", "enclaveIdentity", known, of_root, now)

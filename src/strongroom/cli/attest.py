@@ -1,4 +1,4 @@
-"""``strongroom attest``: verify evidence against a policy, and show what it says. Nothing is fetched."""
+"""``strongroom attest``: verify evidence against a policy, and show what it says. ``collateral`` alone fetches."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import hashlib
 import json
 import textwrap
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from strongroom.attest import registry
-from strongroom.attest.base import Authentic, Facts, Refused, Verified, plain, printable
+from strongroom.attest.base import Facts, Refused, plain, printable
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
-from strongroom.cli import attest_files
+from strongroom.attest.record import Given, Judged, judge
+from strongroom.cli import attest_audit, attest_collateral, attest_files, attest_record
 from strongroom.cli.common import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
 from strongroom.report.attestation import WIDTH, lines
@@ -27,6 +28,8 @@ NOT_COMPARED = (
     " made and which TCB is recent enough, nobody asked. Such evidence opens no gate."
 )
 app = typer.Typer(help="Evidence of trusted execution environments, offline.", no_args_is_help=True)
+app.add_typer(attest_collateral.app, name="collateral")
+app.command("audit")(attest_audit.audit)
 
 Evidence = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Evidence: bytes, hex, base64 or JSON; - is stdin.")
@@ -49,18 +52,13 @@ At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="Judge as o
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Judged):
     """What came of one file."""
 
-    file: str
-    digest: str
-    said: Authentic | Verified | None
-    refused: Refused | None
-
     @property
-    def verdict(self) -> str:
-        """``verified``, ``authentic`` (nothing was compared) or ``refused``."""
-        return "refused" if self.said is None else "verified" if isinstance(self.said, Verified) else "authentic"
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+        return hashlib.sha256(self.evidence).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -90,6 +88,9 @@ def verify(
         bool, typer.Option("--authenticity-only", help="Compare nothing with an expectation, and say so.")
     ] = False,
     at: At = None,
+    record: Annotated[
+        str | None, typer.Option("--record", metavar="NAME", help="Append verdicts to the record of that name.")
+    ] = None,
     output: OutputForm = Output.TEXT,
 ) -> None:
     """Verify evidence offline. Ends with 0 when all of it holds, with 5 when any is refused."""
@@ -97,7 +98,9 @@ def verify(
         found = "both" if authenticity_only else "neither"
         raise ConfigError(f"found {found} of --policy and --authenticity-only, allowed is one of them")
     found_kind = registry.find(kind)
-    expected = attest_files.read_policy(policy) if policy else None
+    expected, text = attest_files.read_policy(policy) if policy else (None, None)
+    if record is not None:
+        attest_record.file_of(record)
     now = attest_files.moment(at)
     files = [(str(path), attest_files.content(path)) for path in evidence]
     try:
@@ -105,6 +108,10 @@ def verify(
     except Refused as refused:
         given = refused
     results = [_verify(file, data, kind, given, expected, now) for file, data in files]
+    head = None
+    if record is not None:  # before anything is said: a verdict that is not on record is none
+        had = Given(kind, now, None if isinstance(given, Refused) else given, text)
+        head = attest_record.append(record, had, results, datetime.now(UTC))
     refused_count = sum(result.said is None for result in results)
     if output is Output.JSON:
         report = {
@@ -116,10 +123,13 @@ def verify(
             "compared": expected is not None,
             "verdict": "refused" if refused_count else "verified" if expected else "authentic",
             "results": [result.as_json() for result in results],
+            **({"record": head} if head else {}),
         }
         typer.echo(json.dumps(report, indent=2))
     else:
         _print(results, expected)
+        if head:
+            typer.echo(f"on record: {head}")
     if refused_count:
         raise typer.Exit(int(Exit.ATTESTATION))
 
@@ -127,16 +137,12 @@ def verify(
 def _verify(
     file: str, data: bytes, kind: str, given: Collateral | Refused, expected: Policy | None, now: datetime
 ) -> Result:
-    digest = hashlib.sha256(data).hexdigest()
-    if isinstance(given, Refused):
-        return Result(file, digest, None, given)
     try:
-        evidence, collateral = registry.unwrap(kind, data, given)
-        if expected is None:
-            return Result(file, digest, registry.authenticate(kind, evidence, collateral, None, now), None)
-        return Result(file, digest, registry.verify(kind, evidence, collateral, expected, now), None)
+        if isinstance(given, Refused):
+            raise given
+        return Result(file, data, judge(kind, data, given, expected, now), None)
     except Refused as refused:
-        return Result(file, digest, None, refused)
+        return Result(file, data, None, refused)
 
 
 def _print(results: list[Result], expected: Policy | None) -> None:

@@ -13,6 +13,7 @@ from strongroom.attest import certificates, crl, forms, jsontext, policy, regist
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
+from strongroom.attest.record import PolicyText
 from strongroom.errors import ConfigError
 
 _CERTIFICATES = (".pem", ".der", ".crt", ".cer", ".cert", ".certs", ".p7c", ".bin")
@@ -160,8 +161,8 @@ def _text(value: object, field: str) -> bytes:
         raise Refused(f"neither PEM nor JSON nor base64: {error}", field) from error
 
 
-def read_policy(path: Path) -> Policy:
-    """The policy of a file.
+def read_policy(path: Path) -> tuple[Policy, PolicyText]:
+    """The policy of a file, and its text.
 
     Raises:
         ConfigError: it can't be read, or is no policy.
@@ -173,7 +174,8 @@ def read_policy(path: Path) -> Policy:
         text = content(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason}") from error
-    return policy.load(text, "toml" if form == "toml" else "yaml", str(path))
+    found = policy.load(text, "toml" if form == "toml" else "yaml", str(path))
+    return found, PolicyText(text, form, found.digest)
 
 
 def moment(text: str | None) -> datetime:

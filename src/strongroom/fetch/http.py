@@ -17,7 +17,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, BinaryIO, TypeVar
 
@@ -38,7 +40,11 @@ class RefusedError(StrongroomError):
 
 
 class _TransientError(Exception):
-    """Something that another try may change."""
+    """Something that another try may change, not before ``after`` seconds where the server said so."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class _SameOrBetter(urllib.request.HTTPRedirectHandler):
@@ -54,12 +60,16 @@ class _SameOrBetter(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Client:
-    """How to download: ``ca_file`` (PEM) is trusted besides the system's CAs; ``delay`` and ``timeout`` are seconds."""
+    """How to download: ``ca_file`` (PEM) is trusted besides the system's CAs; ``delay`` and ``timeout`` are seconds.
+
+    ``patience`` is how many seconds of a server's ``Retry-After`` are waited; one that asks for more is given up.
+    """
 
     ca_file: Path | None = None
     tries: int = 4
     delay: float = 1.0
     timeout: float = 60.0
+    patience: float = 120.0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def _opener(self) -> urllib.request.OpenerDirector:
@@ -81,7 +91,8 @@ class Client:
                 yield response
         except urllib.error.HTTPError as error:
             if error.code in _AGAIN:
-                raise _TransientError(f"the server answered {error.code} {error.reason}") from error
+                told = f"the server answered {error.code} {error.reason}"
+                raise _TransientError(told, _retry_after(error.headers)) from error
             raise RefusedError(url, error.code, error.reason, error.headers) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
@@ -100,8 +111,13 @@ class Client:
             except _TransientError as error:
                 if number == self.tries:
                     raise StrongroomError(f"{url}: {error} ({self.tries} tries)", hint=_proxy_hint()) from error
+                if error.after > self.patience:
+                    raise StrongroomError(
+                        f"{url}: {error}, and asks to be left alone for {error.after:.0f} seconds",
+                        hint="try again after that time",
+                    ) from error
                 progress.say(f"{url}: {error}; trying again")
-                self.sleep(self.delay * 2 ** (number - 1))
+                self.sleep(max(self.delay * 2 ** (number - 1), error.after))
         raise AssertionError("tries is at least 1")
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, limit: int = 8 << 20) -> tuple[bytes, Message]:
@@ -185,6 +201,19 @@ def _complete(response: http.client.HTTPResponse, received: int) -> None:
     told = response.headers.get("Content-Length")
     if told is not None and told.isdigit() and int(told) != received:
         raise _TransientError(f"the connection ended after {received} of {told} bytes")
+
+
+def _retry_after(headers: Message) -> float:
+    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3: a number of seconds or a date); 0 where it is neither."""
+    text = (headers.get("Retry-After") or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _proxy_hint() -> str | None:
