@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from strongroom.cli.common import BundleFolder, InventoryFile, Only, Output, OutputForm, Skip, print_changes, running
+from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
+from strongroom.cli.output import Output, OutputForm
 from strongroom.phases.base import Context, Phase
 from strongroom.phases.modes import phases
 from strongroom.phases.pod_network import PodNetworkPhase, refuse_missing_images

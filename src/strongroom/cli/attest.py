@@ -18,7 +18,7 @@ from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
 from strongroom.attest.record import Given, Judged, judge
 from strongroom.cli import attest_audit, attest_collateral, attest_files, attest_record
-from strongroom.cli.common import Output, OutputForm
+from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
 from strongroom.report.attestation import WIDTH, lines
 

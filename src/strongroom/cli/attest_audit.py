@@ -10,7 +10,7 @@ import typer
 from strongroom.attest import record
 from strongroom.attest.base import printable
 from strongroom.cli import attest_record
-from strongroom.cli.common import Output, OutputForm
+from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
 
 SCHEMA = "strongroom.dev/attestation-audit/v1"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from strongroom.cli.output import Output
 from strongroom.engine import inventory as inventories
 from strongroom.engine.runner import Change, Run
 from strongroom.engine.session import Session, connect
@@ -28,16 +28,6 @@ Only = Annotated[
     typer.Option("--phase", metavar="NAME", help="Only this phase (repeatable); preflight comes first."),
 ]
 Skip = Annotated[list[str] | None, typer.Option("--skip-phase", metavar="NAME", help="Not this phase (repeatable).")]
-
-
-class Output(StrEnum):
-    """Forms of a result."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-OutputForm = Annotated[Output, typer.Option("--output", help="Form of the result on stdout.")]
 
 
 def read(inventory: Path, bundle: Path | None) -> tuple[Any, Inventory, Context]:

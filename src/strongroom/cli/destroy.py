@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli.common import BundleFolder, InventoryFile, Output, OutputForm, print_changes, read, session_of
+from strongroom.cli.common import BundleFolder, InventoryFile, print_changes, read, session_of
+from strongroom.cli.output import Output, OutputForm
 from strongroom.engine.runner import Run
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.phases.destroy import refuse_while_pods_run, undo_phases

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.lab import making, qemu, ssh, state, status, vm
 from strongroom.report.progress import progress
@@ -30,13 +31,6 @@ class Accel(StrEnum):
     AUTO = "auto"
     KVM = "kvm"
     TCG = "tcg"
-
-
-class Output(StrEnum):
-    """Forms of a result."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 Name = Annotated[
@@ -84,7 +78,7 @@ def up(
 @app.command("status")
 def show_status(
     name: Name = state.DEFAULT_NAME,
-    output: Annotated[Output, typer.Option("--output", help="Form of the result.")] = Output.TEXT,
+    output: OutputForm = Output.TEXT,
 ) -> None:
     """Show the hosts of a lab: addresses, ports, state."""
     lab = state.load(name)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli.common import BundleFolder, InventoryFile, Only, Output, OutputForm, Skip, print_changes, running
+from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
+from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
 from strongroom.phases.destroy import undo_phases
 from strongroom.phases.modes import phases

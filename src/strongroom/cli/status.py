@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from strongroom.cli.common import BundleFolder, InventoryFile, Output, OutputForm, running
+from strongroom.cli.common import BundleFolder, InventoryFile, running
+from strongroom.cli.output import Output, OutputForm
 from strongroom.engine.session import Session
 from strongroom.errors import StrongroomError
 from strongroom.kube.access import api
