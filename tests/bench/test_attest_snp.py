@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time
@@ -12,6 +11,7 @@ import pytest
 
 from strongroom.attest import amd, certificates, registry, roots, signatures, snp
 from strongroom.attest.collateral import Collateral
+from tests.bench.timing import milliseconds
 from tests.corpus.index import EVIDENCE, WHY_NOT, read
 from tests.unit import amd_pki
 from tests.unit.amd_pki import Machine
@@ -27,17 +27,6 @@ def forget() -> None:
     caches = (certificates.parse, certificates.load, certificates._signed, signatures.load_key, snp._given, amd._leaf)
     for cached in (*caches, roots.shipped):
         cached.cache_clear()
-
-
-def milliseconds(call: Callable[[], object], times: int, before: Callable[[], None] = lambda: None) -> float:
-    """The median of the CPU's time."""
-    taken = []
-    for _ in range(times):
-        before()
-        start = process_time()
-        call()
-        taken.append(process_time() - start)
-    return 1000 * sorted(taken)[times // 2]
 
 
 @pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)

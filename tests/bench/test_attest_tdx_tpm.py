@@ -12,6 +12,7 @@ import pytest
 from strongroom.attest import ccel, certificates, crl, registry, signatures
 from strongroom.attest.collateral import NOTHING, Collateral
 from tests import forge_tdx
+from tests.bench.timing import milliseconds
 from tests.corpus.index import EVIDENCE, WHY_NOT, read
 from tests.corpus.test_evidence_tdx import bundle
 from tests.forge_tdx import Forge
@@ -28,17 +29,6 @@ def forget() -> None:
     )  # fmt: skip
     for cached in caches:
         cached.cache_clear()
-
-
-def milliseconds(call: Callable[[], object], times: int, before: Callable[[], None] = lambda: None) -> float:
-    """The median of the CPU's time."""
-    taken = []
-    for _ in range(times):
-        before()
-        start = process_time()
-        call()
-        taken.append(process_time() - start)
-    return 1000 * sorted(taken)[times // 2]
 
 
 def told(capsys: pytest.CaptureFixture[str], what: str, verify: Callable[[], object], target: int) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ssh_servers import make_keys
+
 COUNT = 100
 pytestmark = [
     pytest.mark.lab,
@@ -23,27 +25,12 @@ pytestmark = [
 ]
 
 
-def run(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An inventory of a hundred hosts that answer."""
     folder = tmp_path_factory.mktemp("rack")
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id"))
-    run("dropbearkey", "-t", "ed25519", "-f", str(folder / "host_key"))
-    public = next(
-        line
-        for line in run("dropbearkey", "-y", "-f", str(folder / "host_key")).splitlines()
-        if line.startswith("ssh-ed25519")
-    )
-    keys = folder / "home" / ".ssh"
-    keys.mkdir(parents=True, mode=0o700)
-    shutil.copy(folder / "id.pub", keys / "authorized_keys")
-    os.chmod(folder / "home", 0o700)
     addresses = [f"127.7.0.{number}" for number in range(1, COUNT + 1)]
-    (folder / "known_hosts").write_text("".join(f"[{one}]:2200 {' '.join(public.split()[:2])}\n" for one in addresses))
+    make_keys(folder, [f"[{one}]:2200" for one in addresses])
     with ExitStack() as stack:
         for one in addresses:
             # Root's keys are looked for in root's home: in a mount namespace of its own that is our folder.

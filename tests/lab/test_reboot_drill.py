@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ssh_servers import make_keys
+
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="not root: the server needs a mount namespace"),
@@ -33,23 +35,8 @@ done
 """
 
 
-def run(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
-
-
 def test_the_engine_sees_a_host_through_its_reboot(tmp_path: Path) -> None:
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id"))
-    run("dropbearkey", "-t", "ed25519", "-f", str(tmp_path / "host_key"))
-    key = next(
-        line
-        for line in run("dropbearkey", "-y", "-f", str(tmp_path / "host_key")).splitlines()
-        if line.startswith("ssh-ed25519")
-    )
-    keys = tmp_path / "home" / ".ssh"
-    keys.mkdir(parents=True, mode=0o700)
-    shutil.copy(tmp_path / "id.pub", keys / "authorized_keys")
-    os.chmod(tmp_path / "home", 0o700)
-    (tmp_path / "known_hosts").write_text(f"[127.7.1.1]:2201 {' '.join(key.split()[:2])}\n")
+    make_keys(tmp_path, ["[127.7.1.1]:2201"])
     data = {
         "ssh_hostname": "127.7.1.1", "ssh_port": 2201, "ssh_user": "root", "ssh_key": str(tmp_path / "id"),
         "ssh_known_hosts_file": str(tmp_path / "known_hosts"), "ssh_strict_host_key_checking": "yes", "address": "10.0.0.1",
