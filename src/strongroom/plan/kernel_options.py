@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from strongroom.errors import StrongroomError
 from strongroom.model.host_setup import KernelOption, RefusedOption
 from strongroom.plan import command_line
-from strongroom.plan.boot_entries import Grubby, SystemdBoot, Zipl
+from strongroom.plan.boot_entries import SystemdBoot, Zipl
+from strongroom.plan.boot_grubby import Grubby
 from strongroom.plan.boot_loaders import DETECT, BootLoader, Facts, GrubDropIn, GrubFile, dump
 from strongroom.plan.resource import Observed, Resource, Step, quote
 
