@@ -74,7 +74,8 @@ ROUNDS = (
     ("owner of files", "units disabled", "modules", "kubeadm's files", "pins of images"),
     ("files removed",),
 )
-# On a running host in use by everything else; `restart` brings what it carries down with it.
+# What goes with a module: its settings are there while it is loaded.
+BROUGHT = {"br_netfilter": "net.bridge."}
 LEFT_OUT = {ControlPlane: "a cluster is started once, and never again by a plan", Worker: "a node joins once"}
 
 
@@ -86,12 +87,27 @@ class Place:
     phase: HostPhase
     resource: Resource
 
-    @property
-    def keys(self) -> list[str]:
-        """What plan calls that which is spoiled of it."""
-        if isinstance(self.resource, NodeFiles):
-            return [f"kubeadm's file {path}" for path in spoiled_by_kubeadm(self.resource)]
-        return [self.resource.key]
+
+def keys(place: Place, places: Sequence[Place]) -> list[str]:
+    """What plan calls that which is spoiled with it, among all that there is."""
+    match place.resource:
+        case NodeFiles() as files:
+            return [f"kubeadm's file {path}" for path in spoiled_by_kubeadm(files)]
+        case Module(name=name) if name in BROUGHT:
+            gone = [
+                one.resource.key
+                for one in places
+                if one.host == place.host and isinstance(one.resource, Sysctl) and one.resource.name.startswith(BROUGHT[name])
+            ]
+            return [place.resource.key, *gone]
+    return [place.resource.key]
+
+
+def mended_by_others(place: Place) -> str:
+    """Why a change by hand would be gone before plan could see it; empty where it stays."""
+    if isinstance(place.resource, Image) and place.resource.artifact.component == "pause":
+        return "containerd pins its sandbox image again by itself"
+    return ""
 
 
 def is_large(place: Place) -> bool:
@@ -147,14 +163,14 @@ class Drift:
                 for number, (what, place) in enumerate(own)
             ]
             done = remote.run("\n".join(scripts), doing="spoiling")
-            keys = []
+            spoiled = []
             for number, (what, place) in enumerate(own):
                 if f"spoiled={number}" in done:
-                    keys += place.keys
+                    spoiled += keys(place, self.places)
                 else:
                     left_out = {"left out": place.resource.key, "host": host.name, "reason": f"{what}: in use"}
                     print(json.dumps(left_out), flush=True)
-            return sorted(set(keys))
+            return sorted(set(spoiled))
 
         found = self.run.session.each(chosen, one)
         return {host.name: keys for host, keys in zip(chosen, found, strict=True) if keys}
@@ -182,7 +198,9 @@ class Drift:
             (what, place)
             for what in kinds
             for place in self.places
-            if type(place.resource) is SPOILS[what][0] and (what != "programs" or self.large or not is_large(place))
+            if type(place.resource) is SPOILS[what][0]
+            and not mended_by_others(place)
+            and (what != "programs" or self.large or not is_large(place))
         ]
         if self.one_by_one:
             for what, place in chosen:
@@ -253,6 +271,9 @@ def main() -> None:
         drift = Drift(run, arguments.one_by_one, arguments.large)
         for kind, reason in LEFT_OUT.items():
             print(json.dumps({"left out": kind.__name__, "reason": reason}))
+        for place in drift.places:
+            if reason := mended_by_others(place):
+                print(json.dumps({"left out": place.resource.key, "host": place.host.name, "reason": reason}))
         if before := drift.all_named():
             sys.exit(f"not converged: {before}")
         for kinds in ROUNDS:

@@ -200,6 +200,23 @@ def test_a_unit_is_restarted_only_when_what_it_reads_is_younger(seen: Observed, 
     assert [step.sentence.split()[0] for step in found] == words
 
 
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("UnitFileState=", "file /etc/systemd/system/a.service"),
+        ("UnitFileState=bad", "file /etc/systemd/system/a.service"),
+        ("UnitFileState=disabled", None),
+        ("UnitFileState=masked", None),
+    ],
+)
+def test_a_unit_whose_own_file_is_gone_is_no_change_of_its_own(state: str, cause: str | None) -> None:
+    unit = Unit("a.service", restart_on=("/usr/bin/a", "/etc/systemd/system/a.service"))
+    (step,) = unit.steps(Observed(("ActiveState=active", state)))
+    assert (step.sentence.split()[0], step.because) == ("enable", cause)
+    (foreign,) = Unit("a.service").steps(Observed(("ActiveState=active", state)))
+    assert foreign.because is None
+
+
 def test_kubeadms_files_are_named_one_by_one(tmp_path: Path) -> None:
     plane, worker = NodeFiles(control_plane=True), NodeFiles(control_plane=False)
     assert set(worker.paths) < set(plane.paths)

@@ -193,11 +193,13 @@ class Unit(Resource):
         out = []
         if now.get("NeedDaemonReload") == "yes":
             out.append(Step(self.key, "let systemd read its units anew", "systemctl daemon-reload", because=self.key))
-        if now.get("UnitFileState") not in ("enabled", "static", "alias", "indirect", "generated"):
+        state = now.get("UnitFileState")
+        if state not in ("enabled", "static", "alias", "indirect", "generated"):
             script = (
                 f"systemctl daemon-reload\nsystemctl unmask -q {unit}\nsystemctl enable -q {unit}\nsync -f /etc/systemd"
             )
-            out.append(Step(self.key, f"enable {self.name} (is {now.get('UnitFileState') or 'not installed'})", script))
+            sentence = f"enable {self.name} (is {state or 'not installed'})"
+            out.append(Step(self.key, sentence, script, because=self._own_file() if state in (None, "", "bad") else None))
         wait = f"\n{self._wait()}" if self.ready else ""
         if now.get("ActiveState") != "active":
             script = f"systemctl daemon-reload\nsystemctl reset-failed -q {unit} || true\nsystemctl start {unit}{wait}"
@@ -207,6 +209,10 @@ class Unit(Resource):
             sentence = f"restart {self.name} ({changed} is younger than its last start)"
             out.append(Step(self.key, sentence, script, because=f"file {changed}"))
         return out
+
+    def _own_file(self) -> str | None:
+        """The unit's own file, where it is ours: while it isn't there, nothing can be said of the unit itself."""
+        return next((f"file {path}" for path in self.restart_on if path.endswith(f"/{self.name}")), None)
 
     def _changed_since_start(self, now: dict[str, str]) -> str | None:
         stamp, _, path = now.get("changed", "").partition(" ")
