@@ -97,7 +97,9 @@ def keys(place: Place, places: Sequence[Place]) -> list[str]:
             gone = [
                 one.resource.key
                 for one in places
-                if one.host == place.host and isinstance(one.resource, Sysctl) and one.resource.name.startswith(BROUGHT[name])
+                if one.host == place.host
+                and isinstance(one.resource, Sysctl)
+                and one.resource.name.startswith(BROUGHT[name])
             ]
             return [place.resource.key, *gone]
     return [place.resource.key]
