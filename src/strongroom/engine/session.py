@@ -11,6 +11,7 @@ from getpass import getuser
 from typing import Any, TypeVar
 
 import gevent
+from gevent.pool import Pool
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
@@ -49,6 +50,9 @@ class Session:
         self.state = state
         self.remotes = remotes
         self.unreachable = unreachable or {}
+        # As many at once as pyinfra takes, but not in its own pool: a plain run sits in that one itself, on one of its
+        # places, and would wait for ever for the place of its only host.
+        self.pool = Pool(state.pool.size)
         self.reboots = Reboots(inventory.cluster.host.reboot_timeout_minutes)
 
     def remote(self, host: Host) -> Remote:
@@ -66,7 +70,7 @@ class Session:
         Raises:
             StrongroomError: with a line for every host that failed; the others were carried to their end.
         """
-        jobs = [self.state.pool.spawn(self._guarded, function, host) for host in hosts]
+        jobs = [self.pool.spawn(self._guarded, function, host) for host in hosts]
         gevent.joinall(jobs)
         results = [job.get() for job in jobs]
         failed = [result for result in results if isinstance(result, StrongroomError)]
