@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+from pyinfra.context import ctx_state
 
 from strongroom.engine.remote import Remote
 from strongroom.engine.session import Session
@@ -13,13 +14,14 @@ from strongroom.phases.verify import VerifyPhase
 from strongroom.report.progress import progress
 
 
-def run_on_controller(phase: ControllerPhase, context: Context, state_: Any) -> None:
+def run_on_controller(phase: ControllerPhase, context: Context) -> None:
     """Run a phase that works from the controller, over pyinfra's own connections.
 
     Raises:
         StrongroomError: as the phase; pyinfra then fails the host that it runs for.
     """
-    state = getattr(state_, "_module", None) or state_
+    # The state itself: pyinfra's own name for it is a proxy, which as its own content would ask itself for ever.
+    state = ctx_state.get()
     hosts = {host.name: host for host in state.inventory}
     remotes = {one.name: Remote(state, hosts[one.name]) for one in context.inventory.hosts}
     try:

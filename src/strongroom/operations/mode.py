@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra import logger
 from pyinfra.api.deploy import deploy
-from pyinfra.context import host, inventory, state
+from pyinfra.context import ctx_inventory, host, inventory
 from pyinfra.operations import python
 
 from strongroom.engine.inventory import from_pyinfra
@@ -20,7 +20,7 @@ _contexts: dict[int, Context] = {}
 
 def _context() -> Context:
     # The deploy file runs once a host; inventory and bundle are read and verified once a run.
-    key = id(inventory._module) if hasattr(inventory, "_module") else id(inventory)
+    key = id(ctx_inventory.get())  # type: ignore[no-untyped-call]
     if key not in _contexts:
         _contexts[key] = make_context(from_pyinfra(inventory))
         refuse_missing_images(_contexts[key])
@@ -37,5 +37,5 @@ def run_mode(*only: str) -> None:
                 if any(host.name == member.name for member in wave):
                     converge(name=f"{phase.title} (wave {number})", phase=phase, context=context)
         elif isinstance(phase, ControllerPhase) and host.name == context.inventory.leader.name:
-            python.call(name=phase.title, function=run_on_controller, phase=phase, context=context, state_=state)
+            python.call(name=phase.title, function=run_on_controller, phase=phase, context=context)
     logger.debug("strongroom: all phases are laid out on %s", host.name)
