@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import yaml
 
@@ -29,6 +29,7 @@ def with_server(kubeconfig: str, server: str) -> str:
 P = ParamSpec("P")
 T = TypeVar("T")
 _PATIENCE_SECONDS = 300
+_PASSING = (0, 429, 500, 502, 503, 504)
 #: An applied object with an unknown field, or a value of another type, gets status 500 and these words (API server 1.36).
 _NOT_OF_ITS_SCHEMA = "failed to create typed patch object"
 
@@ -43,9 +44,11 @@ def _said(body: object) -> str:
 
 
 def _patiently(function: Callable[P, T]) -> Callable[P, T]:
-    """Repeat a call while the API server is overloaded or away; what it refuses for a reason is not repeated.
+    """Repeat a call of ``Api`` while the API server is overloaded or away; what it refuses for a reason is not repeated.
 
-    Every call here may be repeated: reads, deletes, and server-side applies, which end in the same object.
+    A server that has just started forbids everything until it has read its rules, so a 403 counts only if the server
+    was ready before it was asked. Every call here may be repeated: reads, deletes, and server-side applies, which end
+    in the same object.
     """
 
     @wraps(function)
@@ -53,7 +56,7 @@ def _patiently(function: Callable[P, T]) -> Callable[P, T]:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end, was_ready = time.monotonic() + _PATIENCE_SECONDS, False
         while True:
             try:
                 return function(*args, **kwargs)
@@ -61,9 +64,10 @@ def _patiently(function: Callable[P, T]) -> Callable[P, T]:
                 problem: Exception = error
             except ApiException as error:
                 said = f"{error.status}: {_said(error.body or error.reason)}"
-                if error.status not in (0, 429, 500, 502, 503, 504) or _NOT_OF_ITS_SCHEMA in said:
+                unready = error.status == 403 and not was_ready
+                if not unready and (error.status not in _PASSING or _NOT_OF_ITS_SCHEMA in said):
                     raise StrongroomError(f"API server: {said}") from error
-                problem = error
+                problem, was_ready = error, error.status == 403 and cast(Api, args[0]).ready()
             if time.monotonic() > end:
                 text = said if isinstance(problem, ApiException) else str(problem)
                 raise StrongroomError(f"API server: no answer for {_PATIENCE_SECONDS} s: {text}") from problem

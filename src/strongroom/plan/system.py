@@ -199,7 +199,9 @@ class Unit(Resource):
                 f"systemctl daemon-reload\nsystemctl unmask -q {unit}\nsystemctl enable -q {unit}\nsync -f /etc/systemd"
             )
             sentence = f"enable {self.name} (is {state or 'not installed'})"
-            out.append(Step(self.key, sentence, script, because=self._own_file() if state in (None, "", "bad") else None))
+            out.append(
+                Step(self.key, sentence, script, because=self._own_file() if state in (None, "", "bad") else None)
+            )
         wait = f"\n{self._wait()}" if self.ready else ""
         if now.get("ActiveState") != "active":
             script = f"systemctl daemon-reload\nsystemctl reset-failed -q {unit} || true\nsystemctl start {unit}{wait}"
