@@ -5,6 +5,7 @@ What it means, and what of it counts here, is in docs/inventories.md; no code of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,18 @@ def read(path: Path) -> AnsibleInventory:
     if not hosts:
         raise ConfigError(f"{path}: no hosts", hint="docs/inventories.md has a sample")
     return AnsibleInventory(first, hosts, tuple(sorted(ignored)))
+
+
+def from_environment(variable: str) -> AnsibleInventory:
+    """The inventory whose path is in an environment variable.
+
+    Raises:
+        ConfigError: as :func:`read`, or the variable is not set.
+    """
+    value = os.environ.get(variable, "")
+    if not value:
+        raise ConfigError(f"{variable}: not set; it says which Ansible inventory in YAML to read")
+    return read(Path(value))
 
 
 def _at(path: Path, error: ConfigError) -> ConfigError:
