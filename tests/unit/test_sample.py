@@ -97,7 +97,7 @@ def test_the_vagrant_sample_shares_no_address() -> None:
     names: dict[str, Any] = {}
     text = paths.data("inventories", "vagrant.py").read_text(encoding="utf-8")
     exec(text[text.index("cluster = ") : text.index("all = ")], names)
-    assert {role for role in chain(*(host.roles for host in validate(names["cluster"], hosts).hosts))} == {
+    assert set(chain(*(host.roles for host in validate(names["cluster"], hosts).hosts))) == {
         "control_plane",
         "workers",
     }

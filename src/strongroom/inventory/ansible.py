@@ -47,7 +47,7 @@ def read(path: Path) -> AnsibleInventory:
         tree = parse(document)
     except ConfigError as error:
         raise _at(path, error) from error
-    group_file, host_file = _folder(path.parent / "group_vars"), _folder(path.parent / "host_vars")
+    group_file, host_file = files_of(path)
     clusters: dict[str, Any] = {}
     hosts, ignored, problems = {}, set[str](), list[tuple[str, str]]()
     for name in sorted(tree.hosts):
@@ -83,6 +83,11 @@ def from_environment(variable: str) -> AnsibleInventory:
 
 def _at(path: Path, error: ConfigError) -> ConfigError:
     return ConfigError(*(f"{path}: {line}" for line in str(error).splitlines()), hint=error.hint)
+
+
+def files_of(path: Path) -> tuple[Callable[[str], Vars], Callable[[str], Vars]]:
+    """What the files beside an inventory say of a group, and of a host."""
+    return _folder(path.parent / "group_vars"), _folder(path.parent / "host_vars")
 
 
 def _folder(folder: Path) -> Callable[[str], Vars]:

@@ -78,7 +78,9 @@ def parse_keys(name: str, text: str) -> Keys:
         if blob[4 : 4 + int.from_bytes(blob[:4], "big")] == words[0].encode():
             keys.append((words[0], words[1]))
     if not keys:
-        raise ConfigError(f"vagrant: {name}: no SSH host key in what `{READ}` printed", hint=f"look yourself: vagrant ssh {name}")
+        raise ConfigError(
+            f"vagrant: {name}: no SSH host key in what `{READ}` printed", hint=f"look yourself: vagrant ssh {name}"
+        )
     return tuple(keys)
 
 

@@ -58,7 +58,11 @@ def hosts(folder: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     if vagrant is None:
         raise ConfigError("vagrant: no such program on the PATH", hint=_INSTALL)
     states = parse_states(_run(folder, vagrant, "status", "--machine-readable"))
-    idle = [(name, f"{states.get(name, 'unknown to Vagrant')}, allowed is running") for name in machines if states.get(name) != "running"]
+    idle = [
+        (name, f"{states.get(name, 'unknown to Vagrant')}, allowed is running")
+        for name in machines
+        if states.get(name) != "running"
+    ]
     if idle:
         raise ConfigError(*(f"vagrant: {line}" for line in gathered(idle)), hint=f"in {folder}: vagrant up")
     reached = parse_ssh_config(_run(folder, vagrant, "ssh-config"))
@@ -133,7 +137,9 @@ def parse_ssh_config(text: str) -> dict[str, dict[str, list[str]]]:
 def _data(name: str, options: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """pyinfra's data of one machine."""
     if "proxycommand" in options:
-        raise ConfigError(f"vagrant: {name}: reached through ProxyCommand, allowed are machines of this machine's own libvirt")
+        raise ConfigError(
+            f"vagrant: {name}: reached through ProxyCommand, allowed are machines of this machine's own libvirt"
+        )
     wanted = {"ssh_hostname": "hostname", "ssh_port": "port", "ssh_user": "user", "ssh_key": "identityfile"}
     if lacking := [option for option in wanted.values() if option not in options]:
         raise ConfigError(f"vagrant: {name}: `vagrant ssh-config` does not say {', '.join(lacking)}")

@@ -22,7 +22,7 @@ from strongroom.inventory.yamltext import Vaulted
 from strongroom.model.cluster import HOST_KEYS, nearest
 
 OURS = ("cluster", *HOST_KEYS)
-_NO_SECRET = "a password has no place in an inventory; use a key, or an agent"
+_KEYS_ONLY = "a password has no place in an inventory; use a key, or an agent"
 _SUDO_ALONE = "sudo has to work without a password: strongroom never sends one"
 _TEMPLATE = re.compile(r"\{[{%#]")
 
@@ -137,7 +137,7 @@ TAKEN: Mapping[str, tuple[str | None, Callable[[Any], Any]]] = {
     "ansible_host_key_checking": (None, _checked),
     "ansible_ssh_host_key_checking": (None, _checked),
     **{
-        name: (None, _never(_NO_SECRET))
+        name: (None, _never(_KEYS_ONLY))
         for name in (
             "ansible_password",
             "ansible_ssh_pass",
