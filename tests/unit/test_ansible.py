@@ -158,6 +158,9 @@ def test_what_pyinfra_gets(tmp_path: Path) -> None:
         ("all:\n  hosts:\n    a: 1: 2\n", "hosts.yml:3: a colon where no key can be"),
         ("all:\n  hosts: {a: }\n  hosts: {b: }\n", "hosts.yml:3: 'hosts' is there twice"),
         ("all: {hosts: {a: {x: !nonsense y}}}", "!nonsense"),
+        ("all: {hosts: {[a]: }}", "hosts.yml:1: found a list or keys for a key"),
+        ("all: {hosts: {a: }", "hosts.yml:1: not YAML: "),
+        ("all: *nobody", "hosts.yml:1: not YAML: found undefined alias"),
         (
             "all:\n  hosts:\n    - a\n    - b\n",
             "group all: hosts: found a list, allowed are keys; end each line with a colon",

@@ -80,7 +80,9 @@ class Tree:
                 done.add(name)
             return []
 
-        return next(filter(None, (climb(name, []) for name in sorted(self.groups))), [])
+        found = next(filter(None, (climb(name, []) for name in sorted(self.groups))), [])
+        first = found.index(min(found)) if found else 0
+        return [*found[first:], *found[:first]]
 
 
 def variables_of(tree: Tree, host: str, group_file: Callable[[str], Vars], host_file: Callable[[str], Vars]) -> Vars:

@@ -25,6 +25,10 @@ class Vaulted:
     """``file:line`` of it."""
 
 
+class _Refused(yaml.MarkedYAMLError):
+    """Good YAML that is not allowed here."""
+
+
 class _Loader(yaml.SafeLoader):
     """One file; ``name`` is the file's."""
 
@@ -36,9 +40,11 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
             continue
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float, bool, type(None))):
-            raise yaml.MarkedYAMLError(problem="a key is one word", problem_mark=key_node.start_mark)
+            raise _Refused(
+                problem="found a list or keys for a key, allowed is a text", problem_mark=key_node.start_mark
+            )
         if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"{key!r} is there twice", problem_mark=key_node.start_mark)
+            raise _Refused(problem=f"{key!r} is there twice", problem_mark=key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -92,6 +98,8 @@ def load(path: Path) -> Any:
 
 def _problem(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     """What is wrong in the words of somebody who writes YAML once a year."""
+    if isinstance(error, _Refused):
+        return str(error.problem)
     start = lines[line][: len(lines[line]) - len(lines[line].lstrip())] if line < len(lines) else ""
     if "\t" in start or "'\\t'" in str(error.problem):
         return "a tab; YAML is indented with blanks"
