@@ -148,3 +148,10 @@ def test_without_evidence_nothing_is_confidential(stand_ins: bool) -> None:
     assert str(verdict).startswith("NOT CONFIDENTIAL")
     assert verdict.equals("none")
     assert not verdict.equals("confidential")
+
+
+def test_one_cause_is_one_line() -> None:
+    twice = {"w1": (["workers"], {"address": "10.0.0.7"}), "w2": (["workers"], {"address": "10.0.0.7"})}
+    with pytest.raises(ConfigError) as caught:
+        validate(CLUSTER, {"cp1": HOSTS["cp1"], **twice})
+    assert str(caught.value) == "host w2: address: 10.0.0.7 is w1's as well; give each its own"

@@ -215,8 +215,10 @@ class Inventory(Frozen):
 
 def nearest(found: str, allowed: Sequence[str]) -> str:
     """The end of a sentence that offers the nearest of what is allowed, or nothing."""
-    # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
-    words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
+    words: list[str] = []
+    if not any("-" in one for one in allowed):
+        # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
+        words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
     close = words[:1] or get_close_matches(found.lower(), allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -297,14 +299,19 @@ def _host_problems(inventory: Inventory) -> list[str]:
         for host in inventory.hosts
         if host.pod_subnet and not routed
     ]
-    for attribute in ("address", *(["pod_subnet"] if routed else [])):
-        owners: dict[str, str] = {}
-        for host in inventory.hosts:
-            value = host.address if attribute == "address" else inventory.pod_subnet(host)
-            if value in owners:
-                fix = "give each its own" if attribute == "address" else "set pod_subnet on one of them"
-                problems.append(f"host {host.name}: {attribute}: {value} is {owners[value]}'s as well; {fix}")
-            owners[value] = host.name
+    addresses: dict[str, str] = {}
+    subnets: dict[str, str] = {}
+    for host in inventory.hosts:
+        if host.address in addresses:
+            problems.append(
+                f"host {host.name}: address: {host.address} is {addresses[host.address]}'s as well; give each its own"
+            )
+        elif routed and (subnet := inventory.pod_subnet(host)) in subnets:
+            problems.append(
+                f"host {host.name}: pod_subnet: {subnet} is {subnets[subnet]}'s as well; set pod_subnet on one of them"
+            )
+        addresses.setdefault(host.address, host.name)
+        subnets.setdefault(inventory.pod_subnet(host), host.name)
     pods = ipaddress.IPv4Network(inventory.cluster.kubernetes.pod_cidr)
     services = ipaddress.IPv4Network(inventory.cluster.kubernetes.service_cidr)
     problems += [
