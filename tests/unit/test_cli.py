@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from strongroom import paths
 from strongroom.fetch.bundle import write_manifest
 from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
+from tests.ssh_servers import make_keys
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 INVENTORY = """\
@@ -128,3 +132,113 @@ def test_init_writes_a_valid_sample_once(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("render", file, "nobody", "--bundle", bundle)
     assert done.returncode == 2
     assert "allowed are cp1, w1, w2" in done.stderr
+
+
+ANSIBLE = """\
+all:
+  vars:
+    ntp_server: 192.0.2.1
+    cluster: {{name: x, claim: none, bundle: {bundle}}}
+  children:
+    control_plane: {{hosts: {{cp1: {{ansible_host: 127.0.0.1, ansible_port: {port}, address: 10.0.0.1}}}}}}
+    workers: {{hosts: {{"w[1:2]": {{platform: "{platform}"}}}}}}
+"""
+
+
+def ansible(tmp_path: Path, bundle: Path, *, platform: str = "none", port: int = 1) -> Path:
+    file = tmp_path / "hosts.yml"
+    file.write_text(ANSIBLE.format(bundle=bundle, platform=platform, port=port))
+    for number in (1, 2):
+        place = tmp_path / "host_vars" / f"w{number}.yml"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"{{ansible_host: 127.0.0.1, ansible_port: {port}, address: 10.0.0.{number + 1}}}")
+    return file
+
+
+def test_an_ansible_inventory_serves_a_verb(tmp_path: Path, bundle: Path) -> None:
+    done = strongroom("apply", ansible(tmp_path, bundle, port=free_port()))
+    assert done.returncode == 1
+    assert [line.split(":")[1] for line in done.stderr.splitlines() if "cannot connect" in line] == [
+        " cp1",
+        " w1",
+        " w2",
+    ]
+    assert "left alone, because they are not strongroom's: ntp_server" in done.stderr
+
+
+def test_an_ansible_inventory_is_validated_as_any_other(tmp_path: Path, bundle: Path) -> None:
+    file = ansible(tmp_path, bundle, platform="SEV-SNP")
+    done = strongroom("render", file, "w1")
+    assert done.returncode == 2
+    assert f"strongroom: {file}: hosts w1, w2: platform: found 'SEV-SNP'" in done.stderr
+    assert "did you mean 'snp'?" in done.stderr
+
+
+def test_other_files_are_no_inventories(tmp_path: Path) -> None:
+    for name in ("hosts", "hosts.ini"):
+        (tmp_path / name).write_text("[workers]\nw1\n")
+        done = strongroom("plan", tmp_path / name)
+        assert done.returncode == 2
+        assert "allowed are .py, .yml, .yaml, .json" in done.stderr
+        assert "ansible-inventory -i THIS_FILE" in done.stderr
+    done = strongroom("plan", tmp_path)
+    assert done.returncode == 2
+    assert "a folder; name the inventory file in it" in done.stderr
+
+
+def test_plain_pyinfra_reads_an_ansible_inventory(tmp_path: Path, bundle: Path) -> None:
+    command = [str(STRONGROOM.with_name("pyinfra")), str(paths.data("inventories", "ansible.py")), "debug-inventory"]
+    environment = {**os.environ, "STRONGROOM_ANSIBLE": str(ansible(tmp_path, bundle, port=2222))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("control_plane", "workers", "w2", "10.0.0.3", "2222", "'strict'", "ssh_strict_host_key_checking"):
+        assert (word in done.stdout + done.stderr) != (word == "'strict'")
+
+
+@pytest.mark.parametrize("place", ["all", "group", "file"])
+def test_data_of_a_group_counts_for_its_hosts(tmp_path: Path, bundle: Path, place: str) -> None:
+    file = inventory(tmp_path, bundle)
+    text = file.read_text()
+    if place == "all":
+        file.write_text(text.replace('{"cluster": cluster}', '{"cluster": cluster, "platform": "snpp"}'))
+    elif place == "group":
+        file.write_text(f'{text}control_plane = (control_plane, {{"platform": "snpp"}})\n')
+    else:
+        (tmp_path / "group_data").mkdir()
+        (tmp_path / "group_data" / "control_plane.py").write_text('platform = "snpp"\n')
+    done = strongroom("plan", file)
+    assert done.returncode == 2
+    assert "host cp1: platform: found 'snpp'" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("dropbear") is None, reason="no dropbear on this machine (dropbear-bin)")
+def test_a_host_key_that_nobody_pinned_is_not_accepted(tmp_path: Path, bundle: Path) -> None:
+    port = free_port()
+    make_keys(tmp_path, [])
+    file = inventory(tmp_path, bundle, port=port, host=f', "ssh_key": "{tmp_path}/id"')
+    # pyinfra's own default would accept the key that is offered.
+    file.write_text(file.read_text().replace('"ssh_strict_host_key_checking": "yes",', ""))
+    server = subprocess.Popen(
+        ["dropbear", "-F", "-s", "-P", tmp_path / "pid", "-r", tmp_path / "host_key", "-p", f"127.0.0.1:{port}"]
+    )
+    try:
+        done = strongroom("preflight", file)
+    finally:
+        server.kill()
+        server.wait()
+    assert done.returncode == 1
+    assert "No host key for" in done.stderr
+
+
+@pytest.mark.parametrize("sample", ["ansible", "vagrant"])
+def test_init_writes_other_samples(tmp_path: Path, bundle: Path, sample: str) -> None:
+    place = tmp_path / "mine.yml"
+    done = strongroom("init", place, "--for", sample)
+    assert done.returncode == 0, done.stderr
+    assert strongroom("init", place, "--for", sample).returncode == 2
+    if sample == "vagrant":
+        assert {file.name for file in place.iterdir()} == {"vagrant.py", "vagrant-hosts.yaml", "Vagrantfile"}
+        assert f"strongroom preflight {place}/vagrant.py" in done.stdout
+    else:
+        done = strongroom("render", place, "nobody", "--bundle", bundle)
+        assert "allowed are cp1, w1, w2" in done.stderr

@@ -54,7 +54,54 @@ def test_a_good_inventory_knows_its_roles() -> None:
             {"w1": (["workers"], {"address": "10.0.0.2", "platform": "snpp"})},
             ["platform: found 'snpp'", "mean 'snp'"],
         ),
-        ({}, {"w1": (["wokers"], {"address": "10.0.0.2"})}, ["host w1: in none of the groups"]),
+        ({}, {"w1": (["wokers"], {"address": "10.0.0.2"})}, ["in none of the groups", "did you mean 'workers'"]),
+        (
+            {},
+            {"w1": ([], {"address": "10.0.0.2"})},
+            ["host w1: in none of the groups control_plane, workers; found no"],
+        ),
+        ({}, {"w1": (["workers"], {})}, ["host w1: address: missing; it says IPv4 address on the network between"]),
+        *[
+            (
+                {},
+                {"w1": (["workers"], {"address": "10.0.0.2", "platform": written})},
+                [f"platform: found '{written}'", f"did you mean '{meant}'?"],
+            )
+            for written, meant in [("SEV-SNP", "snp"), ("amd_snp", "snp"), ("SEV_ES", "sev"), ("Intel TDX", "tdx")]
+        ],
+        (
+            {},
+            {"w1": (["workers"], {"address": "10.0.0.2", "ssh_strict_host_key_checking": "no"})},
+            ["host w1: ssh_strict_host_key_checking: found 'no', allowed is 'yes': host keys are pinned"],
+        ),
+        (
+            {},
+            {"w1": (["workers"], {"address": "10.0.0.2", "_sudo_password": "x"})},
+            ["w1: _sudo_password: not allowed"],
+        ),
+        *[
+            (
+                {},
+                {"w1": (["workers"], {"address": "10.0.0.2", "pod_subnet": subnet})},
+                [f"pod_subnet: found '{subnet}'"],
+            )
+            for subnet in ("10.244.300.0/24", "10.244.9.0/25", "10.99.9.0/24", "w1")
+        ],
+        (
+            {},
+            {"w1": (["workers"], {"address": "10.0.0.2", "api_address": "w1.example"})},
+            ["api_address: found 'w1.example', allowed is host:port of its API server"],
+        ),
+        (
+            {},
+            {"W_1": (["workers"], {"address": "10.0.0.3"})},
+            ["W_1: name: found 'W_1', allowed is small letters, digits"],
+        ),
+        (
+            {"kubernetes": {"pod_cidr": "10.244.0.1/16"}},
+            {},
+            ["pod_cidr: found '10.244.0.1/16', allowed is an IPv4 network"],
+        ),
         ({}, {"w1": (["control_plane"], {"address": "10.0.0.2"})}, ["control_plane: found 2 hosts (cp1, w1)"]),
         ({}, {"cp1": (["workers"], {"address": "10.0.0.9"})}, ["control_plane: found 0 hosts"]),
     ],
@@ -66,6 +113,16 @@ def test_each_mistake_is_one_line_that_names_it(
         validate({**CLUSTER, **cluster}, {**HOSTS, **hosts})
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_mistake_that_many_hosts_have_is_one_line() -> None:
+    rack = {
+        f"w{number:02}": (["workers"], {"address": f"10.0.0.{number}", "platform": "snpp"}) for number in range(2, 32)
+    }
+    with pytest.raises(ConfigError) as caught:
+        validate(CLUSTER, {"cp1": HOSTS["cp1"], **rack})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("hosts w02, w03, w04 and 27 more: platform: found 'snpp', allowed is ")
 
 
 def test_with_cilium_the_inventory_gives_no_host_a_pod_subnet() -> None:
@@ -91,3 +148,10 @@ def test_without_evidence_nothing_is_confidential(stand_ins: bool) -> None:
     assert str(verdict).startswith("NOT CONFIDENTIAL")
     assert verdict.equals("none")
     assert not verdict.equals("confidential")
+
+
+def test_one_cause_is_one_line() -> None:
+    twice = {"w1": (["workers"], {"address": "10.0.0.7"}), "w2": (["workers"], {"address": "10.0.0.7"})}
+    with pytest.raises(ConfigError) as caught:
+        validate(CLUSTER, {"cp1": HOSTS["cp1"], **twice})
+    assert str(caught.value) == "host w2: address: 10.0.0.7 is w1's as well; give each its own"

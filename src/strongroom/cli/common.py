@@ -19,7 +19,9 @@ from strongroom.phases.base import Context
 from strongroom.phases.context import make_context
 from strongroom.report.progress import progress
 
-InventoryFile = Annotated[Path, typer.Argument(metavar="INVENTORY", help="A pyinfra inventory file.")]
+InventoryFile = Annotated[
+    Path, typer.Argument(metavar="INVENTORY", help="A pyinfra inventory, or an Ansible one in YAML.")
+]
 BundleFolder = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Artifacts to install from; overrides the inventory.")
 ]

@@ -1,7 +1,8 @@
-"""``strongroom init``: a commented inventory to start from."""
+"""``strongroom init``: commented samples to start from."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +12,43 @@ from strongroom import paths
 from strongroom.errors import ConfigError
 
 
+class Sample(StrEnum):
+    """What hosts there are, or in what form they are written down."""
+
+    BARE_METAL = "bare-metal"
+    ANSIBLE = "ansible"
+    VAGRANT = "vagrant"
+
+
+#: Sample -> (the file to name when none is given, the files in inventories/). Several files go into a folder.
+_FILES = {
+    Sample.BARE_METAL: ("inventory.py", ("bare_metal.py",)),
+    Sample.ANSIBLE: ("hosts.yml", ("ansible/hosts.yml",)),
+    Sample.VAGRANT: ("vagrant", ("vagrant.py", "vagrant-hosts.yaml", "Vagrantfile")),
+}
+
+
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")] = Path(
-        "inventory.py"
-    ),
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Where to write it; must not exist. For vagrant a folder."),
+    ] = None,
+    sample: Annotated[
+        Sample, typer.Option("--for", help="Bare-metal hosts, the same as Ansible's YAML, or machines of Vagrant.")
+    ] = Sample.BARE_METAL,
 ) -> None:
-    """Write a commented inventory of bare-metal hosts, to be edited."""
-    sample = paths.data("inventories", "bare_metal.py").read_bytes()
+    """Write a commented inventory, to be edited."""
+    default, names = _FILES[sample]
+    place = file or Path(default)
+    contents = {name: paths.data("inventories", *name.split("/")).read_bytes() for name in names}
     try:
-        with file.open("xb") as out:
-            out.write(sample)
+        if len(contents) > 1:
+            place.mkdir()
+        for name, content in contents.items():
+            with (place / name if len(contents) > 1 else place).open("xb") as out:
+                out.write(content)
     except FileExistsError as error:
-        raise ConfigError(f"{file}: exists and stays as it is", hint="name another file") from error
+        raise ConfigError(f"{place}: exists and stays as it is", hint="give another name") from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
-    print(f"{file}: written; edit it, then: strongroom preflight {file}")
+        raise ConfigError(f"{place}: cannot be written: {error.strerror}") from error
+    print(f"{place}: written; edit it, then: strongroom preflight {place / names[0] if len(contents) > 1 else place}")

@@ -46,7 +46,7 @@ _FORMS: Mapping[Form, Callable[[PreflightDocument], str]] = {
 def preflight(
     inventory: Annotated[
         Path | None,
-        typer.Argument(metavar="[INVENTORY]", help="A pyinfra inventory file; with --replay it may be left out."),
+        typer.Argument(metavar="[INVENTORY]", help="As for plan and apply; with --replay it may be left out."),
     ] = None,
     bundle: BundleFolder = None,
     save: Annotated[

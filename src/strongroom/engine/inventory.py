@@ -1,9 +1,10 @@
-"""Reads a pyinfra inventory file and validates it."""
+"""Reads an inventory file, pyinfra's or Ansible's, and validates it."""
 
 from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 from pyinfra.api.inventory import Inventory as PyinfraInventory
 from pyinfra.api.state import State
@@ -11,9 +12,9 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory_from_files
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.model.cluster import Inventory, validate
-
-_CONNECTOR_KEYS = ("ssh_", "_")
+from strongroom.inventory import ansible
+from strongroom.model.cluster import STRICT, Inventory, validate
+from strongroom.report.progress import progress
 
 
 def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
@@ -22,12 +23,39 @@ def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
     Raises:
         ConfigError: the file cannot be read or run, or says something that is not allowed.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: a folder; name the inventory file in it")
     if not path.is_file():
         raise ConfigError(f"{path}: no such inventory", hint="strongroom init writes a commented sample")
+    inventory = _READERS.get(path.suffix, _refuse)(path)
+    # Not what a host offers first, which is pyinfra's own default.
+    inventory.data.setdefault(STRICT, "yes")
+    return inventory, from_pyinfra(inventory, str(path))
+
+
+def _refuse(path: Path) -> PyinfraInventory:
+    raise ConfigError(
+        f"{path}: found {path.suffix or 'no suffix'!r}, allowed are {', '.join(_READERS)}",
+        hint="Ansible's other forms: ansible-inventory -i THIS_FILE --list --yaml --export --output hosts.yml",
+    )
+
+
+def _ansible(path: Path) -> PyinfraInventory:
+    read = ansible.read(path)
+    if read.ignored:
+        progress.say(f"{path}: left alone, because they are not strongroom's: {', '.join(read.ignored)}")
+    names = {name for own, _ in read.hosts.values() for name in own} - _TAKEN_NAMES
+    groups: dict[str, Any] = {name: (read.group(name), {}) for name in sorted(names)}
+    hosts = [(name, data) for name, (_, data) in read.hosts.items()]
+    return PyinfraInventory((hosts, {} if read.cluster is None else {"cluster": read.cluster}), **groups)
+
+
+def _pyinfra(path: Path) -> PyinfraInventory:
     try:
         # pyinfra's loader notes the file it runs in the current state, so there has to be one.
         with ctx_state.use(State()):
-            inventory = make_inventory_from_files(str(path))
+            inventory: PyinfraInventory = make_inventory_from_files(str(path))
+        return inventory
     except Exception as caught:
         # pyinfra wraps what the file itself raised.
         error = getattr(caught, "exception", caught)
@@ -39,18 +67,28 @@ def load(path: Path) -> tuple[PyinfraInventory, Inventory]:
             (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None
         )
         raise ConfigError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from caught
-    return inventory, from_pyinfra(inventory, str(path))
+
+
+#: `all` is the first argument of pyinfra's inventory, in which groups are further ones by their names.
+_TAKEN_NAMES = {"all", "self", "names_data", "override_data"}
+_READERS = {".py": _pyinfra, **dict.fromkeys(ansible.SUFFIXES, _ansible)}
 
 
 def from_pyinfra(inventory: PyinfraInventory, where: str = "inventory") -> Inventory:
     """Our inventory, from pyinfra's."""
-    data = {**inventory.get_data(), **inventory.get_group_data("all")}
-    hosts = {}
+    shared = {**inventory.get_data(), **inventory.get_group_data("all")}
+    hosts, clusters = {}, {}
     for name, host in inventory.hosts.items():
-        own = {**inventory.get_groups_data(host.groups), **inventory.get_host_data(name)}
-        data = {**own, **data} if "cluster" not in data else data
+        own = {**shared, **inventory.get_groups_data(host.groups), **inventory.get_host_data(name)}
+        clusters[name] = own.pop("cluster", None)
         hosts[name] = (host.groups, own)
+    first = next(iter(sorted(clusters)), None)
+    cluster = clusters[first] if first else shared.get("cluster")
     try:
-        return validate(data.get("cluster"), hosts)
+        if other := next((name for name in sorted(clusters) if clusters[name] != cluster), None):
+            raise ConfigError(
+                f"host {other}: cluster: differs from that of host {first}; set it once, in the data of all"
+            )
+        return validate(cluster, hosts)
     except ConfigError as error:
         raise ConfigError(*(f"{where}: {line}" for line in str(error).splitlines()), hint=error.hint) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
@@ -47,8 +47,10 @@ class Kubernetes(Frozen):
     @field_validator("pod_cidr", "service_cidr")
     @classmethod
     def _network(cls, value: str) -> str:
-        ipaddress.IPv4Network(value)
-        return value
+        try:
+            return str(ipaddress.IPv4Network(value))
+        except ValueError as error:
+            raise ValueError("an IPv4 network such as 10.244.0.0/16, with no bits behind its prefix") from error
 
 
 class Runtime(Frozen):
@@ -136,17 +138,36 @@ class Cluster(Frozen):
 class Host(Frozen):
     """What strongroom needs to know of one host, beside how to reach it."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")
+    name: str = Field(
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$",
+        description="small letters, digits, - and ., as Kubernetes has them for nodes, up to 63 of them",
+    )
     address: str = Field(description="IPv4 address on the network between the hosts")
     platform: Platform = Field(Platform.NONE, description="the TEE this host must have")
     pod_subnet: str | None = Field(None, description="its /24 of the pod network; from the address's last octet")
-    api_address: str | None = Field(None, description="host:port of its API server as the controller reaches it")
+    api_address: str | None = Field(
+        None, pattern=r"^\S+:[0-9]{1,5}$", description="host:port of its API server as the controller reaches it"
+    )
     roles: frozenset[str] = frozenset()
 
     @field_validator("address")
     @classmethod
     def _address(cls, value: str) -> str:
-        return str(ipaddress.IPv4Address(value))
+        try:
+            return str(ipaddress.IPv4Address(value))
+        except ValueError as error:
+            raise ValueError("an IPv4 address such as 10.0.0.21, not a name") from error
+
+    @field_validator("pod_subnet")
+    @classmethod
+    def _subnet(cls, value: str | None) -> str | None:
+        try:
+            network = ipaddress.IPv4Network(value) if value else None
+        except ValueError:
+            network = None
+        if value is not None and (network is None or network.prefixlen != 24):
+            raise ValueError("an IPv4 network such as 10.244.21.0/24")
+        return value
 
     def api(self) -> str:
         """``host:port`` of the API server on this host, as the controller reaches it."""
@@ -154,7 +175,9 @@ class Host(Frozen):
 
 
 ROLES = ("control_plane", "workers")
-_HOST_KEYS = ("address", "platform", "pod_subnet", "api_address")
+HOST_KEYS = ("address", "platform", "pod_subnet", "api_address")
+#: pyinfra's key for what to do with a host key that is not pinned; its own default is to accept it.
+STRICT = "ssh_strict_host_key_checking"
 _FOREIGN = re.compile(r"^(ssh_|docker_|podman_|_|fake_|local_)|^cluster$")
 
 
@@ -191,8 +214,28 @@ class Inventory(Frozen):
 
 
 def nearest(found: str, allowed: Sequence[str]) -> str:
-    close = get_close_matches(found, allowed, n=1, cutoff=0.5)
+    """The end of a sentence that offers the nearest of what is allowed, or nothing."""
+    words: list[str] = []
+    if not any("-" in one for one in allowed):
+        # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
+        words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
+    close = words[:1] or get_close_matches(found.lower(), allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def gathered(problems: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for each problem, however many hosts have it, of ``(host, problem)`` pairs."""
+    hosts: dict[str, list[str]] = {}
+    for host, problem in problems:
+        hosts.setdefault(problem, []).append(host)
+    return [f"{_names(names)}: {problem}" for problem, names in hosts.items()]
+
+
+def _names(hosts: Sequence[str]) -> str:
+    if len(hosts) == 1:
+        return f"host {hosts[0]}"
+    more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
+    return f"hosts {', '.join(hosts[:3])}{more}"
 
 
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
@@ -208,27 +251,35 @@ def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseMod
     return model
 
 
+def _description(model: type[BaseModel], path: Sequence[int | str]) -> str | None:
+    field = _model_at(model, path[:-1]).model_fields.get(str(path[-1])) if path else None
+    return field.description if field else None
+
+
 def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line for each thing that pydantic refused: where, key, value found, what is allowed, nearest match."""
+    """One line for each thing that pydantic refused: where (if not empty), key, value found, what is allowed, nearest match."""
     lines = []
+    where = f"{where}: " if where else ""
     for problem in error.errors():
         path = problem["loc"]
         key = ".".join(map(str, path))
         if problem["type"] == "extra_forbidden":
             allowed = sorted(_model_at(model, path[:-1]).model_fields)
             lines.append(
-                f"{where}: {key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
+                f"{where}{key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
             )
         elif problem["type"] == "missing":
             field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
-            lines.append(f"{where}: {key}: missing; it says {field.description}")
+            lines.append(f"{where}{key}: missing; it says {field.description}")
         else:
             context = problem.get("ctx", {})
             found = problem["input"]
             options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
             near = nearest(str(found), options) if options else ""
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            lines.append(f"{where}: {key}: found {found!r}, allowed is {message}{near}")
+            if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):
+                message = told
+            lines.append(f"{where}{key}: found {found!r}, allowed is {message}{near}")
     return lines
 
 
@@ -248,16 +299,26 @@ def _host_problems(inventory: Inventory) -> list[str]:
         for host in inventory.hosts
         if host.pod_subnet and not routed
     ]
-    for attribute in ("address", *(["pod_subnet"] if routed else [])):
-        owners: dict[str, str] = {}
-        for host in inventory.hosts:
-            value = host.address if attribute == "address" else inventory.pod_subnet(host)
-            if value in owners:
-                fix = "give each its own" if attribute == "address" else "set pod_subnet on one of them"
-                problems.append(f"host {host.name}: {attribute}: {value} is {owners[value]}'s as well; {fix}")
-            owners[value] = host.name
+    addresses: dict[str, str] = {}
+    subnets: dict[str, str] = {}
+    for host in inventory.hosts:
+        if host.address in addresses:
+            problems.append(
+                f"host {host.name}: address: {host.address} is {addresses[host.address]}'s as well; give each its own"
+            )
+        elif routed and (subnet := inventory.pod_subnet(host)) in subnets:
+            problems.append(
+                f"host {host.name}: pod_subnet: {subnet} is {subnets[subnet]}'s as well; set pod_subnet on one of them"
+            )
+        addresses.setdefault(host.address, host.name)
+        subnets.setdefault(inventory.pod_subnet(host), host.name)
     pods = ipaddress.IPv4Network(inventory.cluster.kubernetes.pod_cidr)
     services = ipaddress.IPv4Network(inventory.cluster.kubernetes.service_cidr)
+    problems += [
+        f"host {host.name}: pod_subnet: found {host.pod_subnet!r}, allowed is a part of kubernetes.pod_cidr {pods}"
+        for host in inventory.hosts
+        if host.pod_subnet and not ipaddress.IPv4Network(host.pod_subnet).subnet_of(pods)
+    ]
     if pods.overlaps(services):
         problems.append(f"cluster: kubernetes.service_cidr: {services} overlaps pod_cidr {pods}; take another range")
     for host in inventory.hosts:
@@ -265,6 +326,23 @@ def _host_problems(inventory: Inventory) -> list[str]:
             if ipaddress.IPv4Address(host.address) in network:
                 problems.append(f"host {host.name}: address: {host.address} lies in kubernetes.{key} {network}")
     return problems
+
+
+def _data_problems(data: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the data of a host, apart from the values of our own keys."""
+    for key in data:
+        if key not in HOST_KEYS and not _FOREIGN.match(key):
+            yield (f"{key}: unknown key; allowed are {', '.join(HOST_KEYS)} and pyinfra's own{nearest(key, HOST_KEYS)}")
+    if (found := data.get(STRICT, "yes")) != "yes":
+        yield f"{STRICT}: found {found!r}, allowed is 'yes': host keys are pinned, in ssh_known_hosts_file"
+    if "_sudo_password" in data:
+        yield "_sudo_password: not allowed: it would stand on the host's command line; allow sudo without a password"
+
+
+def _nearest_role(groups: Sequence[str]) -> str:
+    own = sorted(name for name in groups if name not in ("all", "ungrouped"))
+    near = next((text for name in own if (text := nearest(name.replace("-", "_"), ROLES))), "")
+    return f"; found {', '.join(own) or 'no group'}{near}"
 
 
 def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> Inventory:
@@ -278,6 +356,7 @@ def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str,
         ConfigError: one line for every problem found, not only for the first.
     """
     problems: list[str] = []
+    of_hosts: list[tuple[str, str]] = []
     parsed: Cluster | None = None
     if not isinstance(cluster, dict):
         raise ConfigError(
@@ -290,20 +369,16 @@ def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str,
         problems += explain("cluster", Cluster, error)
     valid = []
     for name, (groups, data) in sorted(hosts.items()):
-        for key in data:
-            if key not in _HOST_KEYS and not _FOREIGN.match(key):
-                problems.append(
-                    f"host {name}: {key}: unknown key; allowed are {', '.join(_HOST_KEYS)} and pyinfra's own"
-                    f"{nearest(key, _HOST_KEYS)}"
-                )
+        of_hosts += [(name, problem) for problem in _data_problems(data)]
         roles = frozenset(groups) & frozenset(ROLES)
         if not roles:
-            problems.append(f"host {name}: in none of the groups {', '.join(ROLES)}")
-        fields = {key: data[key] for key in _HOST_KEYS if key in data}
+            of_hosts.append((name, f"in none of the groups {', '.join(ROLES)}{_nearest_role(groups)}"))
+        fields = {key: data[key] for key in HOST_KEYS if key in data}
         try:
             valid.append(Host(name=name, roles=roles, **fields))
         except ValidationError as error:
-            problems += explain(f"host {name}", Host, error)
+            of_hosts += [(name, problem) for problem in explain("", Host, error)]
+    problems += gathered(of_hosts)
     if parsed is not None and len(valid) == len(hosts):
         inventory = Inventory(cluster=parsed, hosts=tuple(valid))
         problems += _host_problems(inventory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Inventory, nearest
+from strongroom.model.cluster import Inventory, gathered, nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 from strongroom.model.shims import Shim, find_shim
@@ -65,25 +65,30 @@ def _hosts(inventory: Inventory, shim: Shim) -> Iterator[str]:
     hosts = inventory.runtime_hosts
     if shim.host_platform is Platform.NONE or any(shim.host_platform is host.platform for host in hosts):
         return
-    for host in hosts:
-        yield f"host {host.name}: platform: {host.platform}, and shim {shim.name} needs {shim.host_platform}"
+    yield from gathered(
+        [(host.name, f"platform: {host.platform}, and shim {shim.name} needs {shim.host_platform}") for host in hosts]
+    )
 
 
 def _without(inventory: Inventory, shims: Sequence[Shim]) -> Iterator[str]:
     """Hosts that would get no shim at all, or, asked for a TEE, none but Cloud Hypervisor's."""
+    lacking = []
     for host in inventory.runtime_hosts:
         own = [shim for shim in shims if shim.host_platform in (Platform.NONE, host.platform)]
         names = ", ".join(shim.name for shim in own or shims)
         if not own:
-            yield (
-                f"host {host.name}: platform: {host.platform}, and none of runtime.shims ({names}) is for it; add one that is,"
-                " or take the host out of the group"
+            problem = (
+                f"platform: {host.platform}, and none of runtime.shims ({names}) is for it; add one that is, or take it out of"
+                " the group"
             )
+            lacking.append((host.name, problem))
         elif not host.platform.admits_stand_in and all(shim.hypervisor == "clh" for shim in own):
-            yield (
-                f"host {host.name}: platform: {host.platform}, and its shims ({names}) are Cloud Hypervisor's, which has no TEE"
+            problem = (
+                f"platform: {host.platform}, and its shims ({names}) are Cloud Hypervisor's, which has no TEE"
                 f" in Kata: no pod there would be protected; add qemu-{host.platform} or the like to runtime.shims"
             )
+            lacking.append((host.name, problem))
+    yield from gathered(lacking)
 
 
 def _claims(inventory: Inventory, shims: Sequence[Shim]) -> Iterator[str]:

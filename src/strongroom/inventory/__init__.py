@@ -1,0 +1,1 @@
+"""Inventories that are not pyinfra's own files: Ansible's YAML, and machines that Vagrant started."""
