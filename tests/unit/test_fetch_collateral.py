@@ -474,14 +474,18 @@ def test_collateral_of_strangers(certificates: list[bytes], lists: list[bytes], 
     assert not collateral_seen.path().exists()
 
 
-class TestFetchCommand:
-    """`attest collateral fetch`, then `attest verify` with what it put there."""
+class Command:
+    """`strongroom attest` in this process."""
 
     def run(self, *words: object) -> tuple[int, str]:
         result = CliRunner().invoke(attest.app, [str(one) for one in words])
         if isinstance(result.exception, StrongroomError):
             return int(result.exception.exit), str(result.exception)
         return result.exit_code, result.output
+
+
+class TestFetchCommand(Command):
+    """`attest collateral fetch`, then `attest verify` with what it put there."""
 
     @pytest.mark.parametrize("many", [False, True])
     def test_snp(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
@@ -521,10 +525,8 @@ class TestFetchCommand:
         assert text.startswith("tcb_info.tcbEvaluationDataNumber: TCB info of 90c06f000000 has number 17 of")
 
 
-class TestVerifyRemembers:
+class TestVerifyRemembers(Command):
     """`attest verify` refuses collateral that goes back, as `fetch` does."""
-
-    run = TestFetchCommand.run
 
     @pytest.fixture(autouse=True)
     def today(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,8 +573,8 @@ class TestVerifyRemembers:
         amd_pki.install(monkeypatch)
         (tmp_path / "report.bin").write_bytes(Machine().report())
         (tmp_path / "leaf.der").write_bytes(Machine().leaf())
-        verify = ("verify", tmp_path / "report.bin", "--kind", "snp", "--authenticity-only", "--output", "json")
-        verify = (*verify, "--certs", tmp_path / "leaf.der")
+        how = ("--kind", "snp", "--authenticity-only", "--output", "json")
+        verify = ("verify", tmp_path / "report.bin", *how, "--certs", tmp_path / "leaf.der")
         for number in (4, 5):
             (tmp_path / f"{number}.crl").write_bytes(amd_pki.crl(amd.PRODUCTS["Milan"], number=number))
         assert self.run(*verify)[0] == 0
