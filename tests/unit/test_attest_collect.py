@@ -101,7 +101,7 @@ def test_what_is_collected_verifies_for_this_question_and_this_tpm(connect: Any,
     # Without the controller's own document nothing says that the two keys are in one TPM.
     code, text = run(*words[2 : words.index("--collateral")])
     assert (code, "identity: identity is" in text) == (5, True)
-    assert (tmp_path / "cp1.credential.json").exists()
+    assert (tmp_path / "cp1.credential.json").stat().st_mode & 0o077 == 0
     assert len(machine.asked) == 3, "two commands"
     run("collect", "inventory.py", "cp1", "--out", out)
     assert len({command.split()[4] for command in machine.asked[1:]}) == 4, "each challenge is used once"
@@ -189,6 +189,8 @@ def test_a_tdx_guest_brings_its_log(connect: Any, tmp_path: Path) -> None:
     assert (code, told["files"]["event_log"]) == (0, str(tmp_path / "n1.ccel"))
     assert (tmp_path / "n1.ccel").read_bytes() == b"a log"
     assert len(bytes.fromhex(told["covers"])) == 64
+    code, text = run("collect", "i.py", "n1", "--out", tmp_path / "n1.ccel")
+    assert (code, "allowed is any suffix but .ccel" in text) == (2, True)
 
 
 @pytest.mark.parametrize("said", [b"", b"{}", b"\xff", b'{"schema":"strongroom.dev/evidence/v1","error":"no"}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import shlex
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from strongroom.probe import evidence
 
 SCHEMA = "strongroom.dev/collected/v1"
 SECONDS = 300  # a TPM needs up to a minute for an RSA key
+
+_LOG = ".ccel"
 
 Ask = Callable[[str], bytes]
 
@@ -62,6 +65,8 @@ def collect(
     output: OutputForm = Output.TEXT,
 ) -> None:
     """Ask one host for evidence over a fresh challenge. Nothing is verified, and nothing on the host is changed."""
+    if out.suffix == _LOG:
+        raise ConfigError(f"--out: found {out}, allowed is any suffix but {_LOG}, which a guest's log gets beside it")
     challenge = secrets.token_bytes(evidence.CHALLENGE)
     with _connected(inventory, host) as (known, ask):
         wanted = (kind or _default(known)).value
@@ -71,7 +76,7 @@ def collect(
     if bound.document is not None:
         files["credential"] = (out.with_suffix(".credential.json"), bound.document)
     if answer.event_log is not None:
-        files["event_log"] = (out.with_suffix(".ccel"), answer.event_log)
+        files["event_log"] = (out.with_suffix(_LOG), answer.event_log)
     _write(dict(files.values()))
     _say(
         {
@@ -148,7 +153,10 @@ def _write(files: dict[Path, bytes]) -> None:
     for path, content in files.items():
         new = path.with_name(f".{path.name}.new")
         try:
-            new.write_bytes(content)
+            new.unlink(missing_ok=True)
+            # What a credential holds has served its end, and still is nobody else's business.
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
             new.replace(path)
         except OSError as error:
             raise StrongroomError(f"{path}: {error.strerror or error}") from error
