@@ -138,10 +138,12 @@ LAYOUT = {
 }  # fmt: skip
 
 
-def crl(product: Product, *serials: int, days: int = 20) -> bytes:
+def crl(product: Product, *serials: int, days: int = 20, number: int | None = None) -> bytes:
     """A list of the product's ARK."""
     root = f"ARK-{product.name}"
     builder = x509.CertificateRevocationListBuilder(named(root), START, START + timedelta(days=days))
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
     for serial in serials:
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(START).build()
         builder = builder.add_revoked_certificate(entry)

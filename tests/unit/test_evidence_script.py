@@ -173,8 +173,62 @@ def test_tpm(host: Host, shell: list[str]) -> None:
     (host.root / "sys/kernel/security/tpm0").mkdir(parents=True)
     (host.root / "sys/kernel/security/tpm0/binary_bios_measurements").write_bytes(log)
     host.tool("tpm2_nvread", f"printf '{certificate.decode()}' >ek.der")
+    (host.root / "ek.pub").write_bytes(device.ek)
+    host.tool("tpm2_createek", f"cp {host.root}/ek.pub .")
     values = json.loads(host.run(shell, "tpm", CHALLENGE.hex()).stdout)
-    assert [base64.b64decode(values[name]) for name in ("event_log", "ek_certificate")] == [log, certificate]
+    found = [base64.b64decode(values[name]) for name in ("event_log", "ek_certificate", "ek_public")]
+    assert found == [log, certificate, device.ek]
+    host.tool("tpm2_createek", f"cp {host.root}/ek.pub .; exit 1")
+    assert "ek_public" not in json.loads(host.run(shell, "tpm", CHALLENGE.hex()).stdout), "a TPM without that template"
+
+
+CREDENTIAL = b"\0\x44the blob" + bytes(range(256))
+
+
+def activating(host: Host) -> None:
+    """tpm2-tools that open a credential."""
+    (host.root / "dev").mkdir()
+    (host.root / "dev/tpmrm0").touch()
+    (host.root / "secret").write_bytes(b"what was in it")
+    tell = f'echo "$0 $*" | sed "s,.*/,," >>{host.log}'
+    host.tool("tpm2_createprimary", f"{tell}; echo key >ak.ctx")
+    host.tool("tpm2_createek", f"{tell}; echo key | tee ek.ctx >ek.pub")
+    host.tool("tpm2_activatecredential", f"{tell}; cp credential {host.root}/given; cp {host.root}/secret .")
+    for name in ("tpm2_startauthsession", "tpm2_policysecret", "tpm2_flushcontext"):
+        host.tool(name, tell)
+
+
+def test_a_credential_is_opened(host: Host, shell: list[str]) -> None:
+    activating(host)
+    done = host.run(shell, "activate", CHALLENGE.hex(), CREDENTIAL.hex())
+    assert done.returncode == 0
+    assert evidence.read_activated(done.stdout, CHALLENGE) == b"what was in it"
+    # The file as tpm2_makecredential writes it: magic and version, then the two structures.
+    assert (host.root / "given").read_bytes() == bytes.fromhex("badcc0de00000001") + CREDENTIAL
+    calls = host.log.read_text().splitlines()
+    assert [call.split()[0] for call in calls] == [
+        "tpm2_createprimary", "tpm2_createek", "tpm2_startauthsession", "tpm2_policysecret", "tpm2_activatecredential",
+        "tpm2_flushcontext",
+    ]  # fmt: skip
+    assert host.run(shell, SSH_ORIGINAL_COMMAND=f"activate {HEX} {CREDENTIAL.hex()}").stdout == done.stdout
+    with pytest.raises(AttestationRefused, match=r"evidence\.challenge"):
+        evidence.read_activated(done.stdout, bytes(32))
+    with pytest.raises(AttestationRefused, match=r"evidence\.kind"):
+        evidence.read(done.stdout, "tpm", CHALLENGE)
+
+
+def test_a_credential_that_is_none(host: Host, shell: list[str]) -> None:
+    activating(host)
+    for wrong in ("", "0", "0x12", "zz", "AB", "12 34", "00" * 1025, "$(id)", "*", ";id"):
+        assert host.error("activate", HEX, wrong, shell=shell).startswith("the credential is not")
+    for words in (("activate", HEX), ("activate", HEX, "00", "00"), ("tpm", HEX, "00")):
+        assert host.error(*words, shell=shell).startswith(("the credential is not", "needed are"))
+    assert not host.log.exists(), "nothing was run"
+    assert host.run(shell, "activate", HEX, bytes(range(256)).hex() * 4).returncode == 0
+    assert (host.root / "given").read_bytes()[8:] == bytes(range(256)) * 4
+    for name in ("tpm2_activatecredential", "tpm2_policysecret", "tpm2_startauthsession", "tpm2_createek"):
+        host.tool(name, "exit 1")
+        assert host.error("activate", HEX, "00", shell=shell) == f"{name} failed"
 
 
 def test_nvidia(host: Host, shell: list[str]) -> None:
@@ -274,6 +328,10 @@ def test_tpm_tools_that_fail(host: Host, shell: list[str]) -> None:
 
 def test_the_command_line() -> None:
     assert evidence.command("snp", CHALLENGE) == f"sh -s -- snp {HEX}"
+    assert evidence.activation(CHALLENGE, b"\x0f\0") == f"sh -s -- activate {HEX} 0f00"
+    for wrong in ((CHALLENGE[:-1], b"0"), (CHALLENGE, b""), (CHALLENGE, bytes(1025))):
+        with pytest.raises(ValueError, match="allowed are"):
+            evidence.activation(*wrong)
     for kind, challenge in (("snp;", CHALLENGE), ("snp", CHALLENGE[:-1]), ("", b"")):
         with pytest.raises(ValueError, match="allowed are"):
             evidence.command(kind, challenge)

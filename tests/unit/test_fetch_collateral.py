@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -473,14 +474,18 @@ def test_collateral_of_strangers(certificates: list[bytes], lists: list[bytes], 
     assert not collateral_seen.path().exists()
 
 
-class TestFetchCommand:
-    """`attest collateral fetch`, then `attest verify` with what it put there."""
+class Command:
+    """`strongroom attest` in this process."""
 
     def run(self, *words: object) -> tuple[int, str]:
         result = CliRunner().invoke(attest.app, [str(one) for one in words])
         if isinstance(result.exception, StrongroomError):
             return int(result.exception.exit), str(result.exception)
         return result.exit_code, result.output
+
+
+class TestFetchCommand(Command):
+    """`attest collateral fetch`, then `attest verify` with what it put there."""
 
     @pytest.mark.parametrize("many", [False, True])
     def test_snp(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
@@ -518,3 +523,84 @@ class TestFetchCommand:
             code, text = self.run(*fetch)
         assert code == 5
         assert text.startswith("tcb_info.tcbEvaluationDataNumber: TCB info of 90c06f000000 has number 17 of")
+
+
+class TestVerifyRemembers(Command):
+    """`attest verify` refuses collateral that goes back, as `fetch` does."""
+
+    @pytest.fixture(autouse=True)
+    def today(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Forged collateral is of NOW; without --at the verb judges as of that."""
+        moment = attest_files.moment
+        monkeypatch.setattr(attest_files, "moment", lambda text: NOW if text is None else moment(text))
+
+    def quote(self, folder: Path, forge: forge_tdx.Forge, name: str) -> tuple[object, ...]:
+        """The words that verify a quote with this forge's collateral."""
+        (folder / "quote.bin").write_bytes(forge.quote())
+        given = forge.collateral()
+        bundle = {
+            "certificates": [base64.b64encode(one).decode() for one in given.certificates],
+            "crls": [base64.b64encode(one).decode() for one in given.crls],
+            "documents": {key: base64.b64encode(one).decode() for key, one in given.documents.items()},
+        }
+        (folder / f"{name}.json").write_text(json.dumps(bundle))
+        verify = ("verify", folder / "quote.bin", "--kind", "tdx", "--authenticity-only", "--output", "json")
+        return (*verify, "--collateral", folder / f"{name}.json")
+
+    @pytest.mark.parametrize("which", ["info", "identity"])
+    def test_a_document_that_goes_back(self, tmp_path: Path, which: str) -> None:
+        field = {"info": "tcb_info", "identity": "qe_identity"}[which] + ".tcbEvaluationDataNumber"
+        with forge_tdx.pinned():
+            newer = self.quote(tmp_path, forge_tdx.Forge(), "newer")
+            older = self.quote(tmp_path, numbers(which, 17), "older")
+            assert self.run(*older)[0] == 0
+            code, text = self.run(*newer)
+            assert (code, json.loads(text)["seen"]) == (0, str(collateral_seen.path()))
+            code, text = self.run(*older)
+            (result,) = json.loads(text)["results"]
+            assert (code, result["verdict"], result["field"]) == (5, "refused", f"seen.{field}")
+            assert "number 17 of" in result["reason"]
+            assert "number 18 of" in result["reason"]
+            # As of another time nothing is remembered, unless it is said where; elsewhere nothing was seen.
+            code, text = self.run(*older, "--at", NOW.isoformat())
+            assert (code, json.loads(text)["seen"]) == (0, None)
+            assert self.run(*older, "--at", NOW.isoformat(), "--seen", collateral_seen.path().parent)[0] == 5
+            assert self.run(*older, "--seen", tmp_path / "elsewhere")[0] == 0
+            assert (tmp_path / "elsewhere" / "seen.json").exists()
+            assert self.run(*newer)[0] == 0
+
+    def test_a_revocation_list_that_goes_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        amd_pki.install(monkeypatch)
+        (tmp_path / "report.bin").write_bytes(Machine().report())
+        (tmp_path / "leaf.der").write_bytes(Machine().leaf())
+        how = ("--kind", "snp", "--authenticity-only", "--output", "json")
+        verify = ("verify", tmp_path / "report.bin", *how, "--certs", tmp_path / "leaf.der")
+        for number in (4, 5):
+            (tmp_path / f"{number}.crl").write_bytes(amd_pki.crl(amd.PRODUCTS["Milan"], number=number))
+        assert self.run(*verify)[0] == 0
+        assert not collateral_seen.path().exists(), "nothing with a number was given"
+        assert self.run(*verify, "--collateral", tmp_path / "4.crl")[0] == 0
+        assert self.run(*verify, "--collateral", tmp_path / "5.crl")[0] == 0
+        code, text = self.run(*verify, "--collateral", tmp_path / "4.crl")
+        assert (code, json.loads(text)["results"][0]["field"]) == (5, "seen.crl.number")
+
+    def test_refused_evidence_moves_nothing_and_a_damaged_memory_refuses(self, tmp_path: Path) -> None:
+        with forge_tdx.pinned():
+            words = self.quote(tmp_path, forge_tdx.Forge(), "newer")
+            whole = (tmp_path / "quote.bin").read_bytes()
+            (tmp_path / "quote.bin").write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+            assert self.run(*words)[0] == 5
+            assert not collateral_seen.path().exists()
+            (tmp_path / "quote.bin").write_bytes(whole)
+            assert self.run(*words)[0] == 0
+            collateral_seen.path().write_text("{}")
+            code, text = self.run(*words)
+            assert (code, "is not what was written there" in text) == (1, True)
+
+    def test_on_record_such_a_refusal_is_not_repeated(self, tmp_path: Path) -> None:
+        with forge_tdx.pinned():
+            newer = self.quote(tmp_path, forge_tdx.Forge(), "newer")
+            older = self.quote(tmp_path, numbers("info", 17), "older")
+            assert self.run(*newer, "--record", "rack")[0] == 0
+            assert self.run(*older, "--record", "rack")[0] == 5
+            assert self.run("audit", "rack")[0] == 0

@@ -240,6 +240,24 @@ def test_pcrs_by_hand() -> None:
     assert found["pcr12"] == {"nothing added": bytes(32)}
 
 
+def test_a_stub_that_asks_the_firmware_for_the_kernel_has_it_measured_once_more() -> None:
+    kernel = image({".text": b"a kernel"})
+    unified = image({**SECTIONS, ".linux": kernel})
+    found = pcr.pcr4([b"MZ" + image()[2:], unified], attempts=1)
+    assert list(found) == [
+        "0 failed attempts", "1 failed attempts",
+        "0 failed attempts, the kernel by itself too", "1 failed attempts, the kernel by itself too",
+    ]  # fmt: skip
+    alone = found["0 failed attempts"]
+    section = next(one.data for one in pe.parse(unified) if one.name == ".linux")
+    after = hashlib.sha256(alone + pe.authenticode(section, "sha256")).digest()
+    assert found["0 failed attempts, the kernel by itself too"] == after
+    td = tdx.unified(unified, gpt=None, loader=None, attempts=0, phases=())
+    assert len(set(td["rtmr1"].values())) == 4, "with and without a separator, with and without the kernel"
+    other = image({**SECTIONS, ".linux": kernel + b"\0"})
+    assert not set(found.values()) & set(pcr.pcr4([image(), other], attempts=1).values())
+
+
 def test_one_character_more_on_the_command_line_is_another_machine() -> None:
     other = {**SECTIONS, ".cmdline": b" root=/dev/vda\tquiet!\n\0"}
     one, two = pcr.predict(image()), pcr.predict(image(other))

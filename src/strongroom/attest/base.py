@@ -13,6 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from strongroom.attest.marks import Mark
 from strongroom.errors import AttestationRefused
 from strongroom.model.platform import Platform
 
@@ -73,6 +74,7 @@ class Facts:
         fields: all else, for people and JSON: nested mappings, sequences, numbers, text and bytes.
         notes: what a reader should know, and what policy permitted that the default refuses.
         detail: the parsed evidence, for the kind's own section of the policy.
+        marks: numbers of the collateral that this rests on, for whoever sees to it that none goes back.
     """
 
     kind: str
@@ -85,6 +87,7 @@ class Facts:
     must_compare: tuple[str, ...] = ()
     aliases: tuple[bytes, ...] = ()
     detail: Any = field(default=None, compare=False, repr=False)
+    marks: tuple[Mark, ...] = ()
 
 
 class _Sealed:

@@ -12,6 +12,7 @@ from strongroom.attest import der
 from strongroom.attest.base import refuse, require
 from strongroom.attest.certificates import Certificate, Extension, common_name, may_sign_crls, pem_blocks
 from strongroom.attest.der import Der
+from strongroom.attest.marks import Mark
 from strongroom.attest.signatures import Scheme, scheme_of, verify_signature
 
 CRL_NUMBER, AUTHORITY_KEY_ID, ISSUING_POINT = "2.5.29.20", "2.5.29.35", "2.5.29.28"
@@ -31,6 +32,10 @@ class Crl:
     scheme: Scheme
     signature: bytes
     number: int | None
+
+    def mark(self, issuer: Certificate, field: str) -> Mark:
+        """The number by which this list, verified as its issuer's, never goes back."""
+        return Mark(f"{issuer.name}'s revocation list", f"{field}.number", self.number, self.this_update)
 
 
 @lru_cache(maxsize=64)

@@ -30,6 +30,8 @@ _KEYS = {
 }
 _VERDICTS = ("verified", "authentic", "refused")
 _MOST_LINES = 1 << 40
+# Fields of refusals that what was recorded cannot repeat: they came of what had been seen before.
+UNREPEATED = "seen."
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,8 @@ def again(given: Given, values: Mapping[str, Any]) -> None:
         if told != "refused":
             raise Refused(f"was {told}, and is refused now: {refused}", "verdict") from refused
         return
+    if told == "refused" and str(values["field"]).startswith(UNREPEATED):
+        return  # the collateral went back: as evidence it may hold, and a refusal opens nothing
     now = "verified" if isinstance(said, Verified) else "authentic"
     require(told == now, "verdict", f"was {told} ({str(values['field'])[:60]}), and is {now} now")
     require(values["facts"] == _facts(said), "verdict.facts", "what the evidence says is not what was recorded")

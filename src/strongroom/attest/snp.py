@@ -9,7 +9,7 @@ alone, for all leaves have the serial number 0: single chips are denied by a pol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from strongroom.attest.amd import Leaf
 from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import Collateral
+from strongroom.attest.marks import Mark
 from strongroom.attest.policy import Policy
 from strongroom.attest.registry import kind
 from strongroom.attest.signatures import SHA384, Scheme, verify_signature
@@ -102,7 +103,7 @@ def examine(
     role = _role(report)
     leaf = _signer(report, role, collateral, now)
     path = amd.chain(leaf, _given(collateral.certificates).others, now)
-    notes = revocation(path, collateral, section, now, grace)
+    notes, marks = revocation(path, collateral, section, now, grace)
     verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
     bound(report, leaf)
     _consistent(report, leaf)
@@ -113,7 +114,7 @@ def examine(
                 f"the guest's policy {report.policy:#x} lets the host debug it; no production guest",
             )
         notes = (*notes, "the guest's host may debug it; the policy permits that")
-    return _facts(report, leaf, path, notes)
+    return replace(_facts(report, leaf, path, notes), marks=marks)
 
 
 def _role(report: Report) -> str:
@@ -238,8 +239,8 @@ def revocation(
     section: SnpPolicy,
     now: datetime,
     grace: timedelta = _NO_GRACE,
-) -> tuple[str, ...]:
-    """Refuse a path on which AMD revoked something, by a list that is signed and in date; notes of what the grace lets pass.
+) -> tuple[tuple[str, ...], tuple[Mark, ...]]:
+    """Refuse a path on which AMD revoked something, by a list that is signed and in date.
 
     Args:
         path: leaf, ASK or ASVK, ARK, verified already.
@@ -247,16 +248,19 @@ def revocation(
         section: whether the list has to be there.
         now: the controller's time.
         grace: how long the list may be used beyond its date.
+
+    Returns:
+        Notes of what the grace lets pass, and the list's number, where there is one.
     """
     root = path[-1]
     found = crl.of_issuer([crl.load(blob) for blob in collateral.crls], root)
     if found is None:
         require(not section.crl, "crl", f"the policy asks for {root.name}'s revocation list, and none is given")
-        return ()
+        return (), ()
     notes = crl.check(found, root, now, "crl", grace=grace)
     for certificate in path[1:]:
         crl.not_revoked(found, certificate, "crl")
-    return notes
+    return notes, (found.mark(root, "crl"),)
 
 
 def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tuple[str, ...]) -> Facts:

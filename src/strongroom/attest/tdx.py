@@ -193,6 +193,7 @@ def _facts(evidence: Evidence, notes: tuple[str, ...]) -> Facts:
         ("mrtd", "rtmr0", "rtmr1", "rtmr2", *(["mrservicetd"] if any(measurements["mrservicetd"]) else [])),
         (platform.instance,) if platform.instance else (),
         evidence,
+        checked.marks,
     )
 
 

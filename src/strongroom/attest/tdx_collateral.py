@@ -17,6 +17,7 @@ from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.crl import Crl
+from strongroom.attest.marks import Mark
 from strongroom.attest.signatures import SHA256, Scheme, ecdsa_der, verify_signature
 from strongroom.attest.tdx_documents import QeIdentity, Signed, TcbInfo, cut, qe_identity, tcb_info
 
@@ -34,12 +35,13 @@ _BUNDLE = {
 
 @dataclass(frozen=True)
 class Checked:
-    """Collateral that holds: the two documents, numbers of the CRLs, and notes of what only the grace lets pass."""
+    """Collateral that holds: the two documents, numbers of the CRLs, notes of what only the grace lets pass, all numbers."""
 
     info: TcbInfo
     identity: QeIdentity
     crl_numbers: Mapping[str, int | None]
     notes: tuple[str, ...]
+    marks: tuple[Mark, ...]
 
 
 def check(
@@ -80,7 +82,14 @@ def check(
         "QE identity", identity.issued, identity.next_update, now, "qe_identity.nextUpdate", grace=grace
     )
     numbers = {"root": of_root.number, "pck": of_authority.number}
-    return Checked(info, identity, numbers, tuple(notes))
+    evaluation = "tcbEvaluationDataNumber"
+    marks = (
+        Mark(f"TCB info of {info.fmspc.hex()}", f"tcb_info.{evaluation}", info.evaluation, info.issued),
+        Mark("QE identity of TDX", f"qe_identity.{evaluation}", identity.evaluation, identity.issued),
+        of_root.mark(root, "root_crl"),
+        of_authority.mark(authority, "pck_crl"),
+    )
+    return Checked(info, identity, numbers, tuple(notes), marks)
 
 
 def _of(lists: Iterable[Crl], issuer: Certificate, field: str) -> Crl:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
@@ -20,6 +20,7 @@ from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse,
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.eventlog import EventLog
+from strongroom.attest.marks import Mark
 from strongroom.attest.policy import Hex, Policy, Section
 from strongroom.attest.registry import kind
 from strongroom.attest.tpm_credential import require_activated, require_attestation, require_endorsement
@@ -90,6 +91,16 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Vouched:
+    """Who vouches for an AK (``ak``, ``ek`` or nobody), the identity that follows, notes, and CRLs' numbers."""
+
+    by: str
+    identity: bytes
+    notes: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
 class Checked:
     """A quote that holds, whatever its key: the quote, its PCRs as measurements, and its log."""
 
@@ -134,29 +145,30 @@ def described(quote: Quote) -> dict[str, object]:
 
 def _vouch(
     evidence: TpmEvidence, ak: Key, collateral: Collateral, section: TpmSection, now: datetime, grace: timedelta
-) -> tuple[str, bytes, tuple[str, ...]]:
-    """Who vouches for the AK, the identity that follows from it, and notes."""
+) -> Vouched:
+    """Who vouches for the AK, and what that rests on."""
     notes: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
     vouched = ""
     if section.ak_roots:
-        path, more = _path(evidence, "ak_certificate", collateral, section.ak_roots, now, grace)
+        path, notes, marks = _path(evidence, "ak_certificate", collateral, section.ak_roots, now, grace)
         _same(tpm_quote.key_from_spki(path[0].spki, "ak_certificate"), ak, "ak_certificate")
-        vouched, notes = "ak", more
+        vouched = "ak"
     if "credential" in collateral.documents:
         ek = _activated(evidence, ak, collateral.documents["credential"])
         if section.ek_roots:
-            path, more = _path(evidence, "ek_certificate", collateral, section.ek_roots, now, grace)
+            path, more, others = _path(evidence, "ek_certificate", collateral, section.ek_roots, now, grace)
             _same(tpm_quote.key_from_spki(path[0].spki, "ek_certificate"), ek, "ek_certificate")
-            vouched, notes = "ek", (*notes, *more)
-        return vouched, ek.spki_sha256, notes
+            vouched, notes, marks = "ek", (*notes, *more), (*marks, *others)
+        return Vouched(vouched, ek.spki_sha256, notes, marks)
     require(not section.ek_roots, "credential", "the policy names CAs of EKs, and the AK was not activated by an EK")
-    return vouched, ak.spki_sha256, notes
+    return Vouched(vouched, ak.spki_sha256, notes, marks)
 
 
 def _path(
     evidence: TpmEvidence, name: str, collateral: Collateral, roots: tuple[bytes, ...], now: datetime, grace: timedelta
-) -> tuple[tuple[Certificate, ...], tuple[str, ...]]:
-    """From a certificate to a CA of the policy, with every CRL that is given for an issuer on it."""
+) -> tuple[tuple[Certificate, ...], tuple[str, ...], tuple[Mark, ...]]:
+    """From a certificate to a CA of the policy, with every CRL that is given for an issuer on it; notes, CRLs' numbers."""
     if name not in evidence.parts:
         refuse(name, "the policy names CAs for it, and none is given")
     blob = evidence.parts[name]
@@ -165,12 +177,16 @@ def _path(
     candidates = (*own, *certificates.load_all(collateral.certificates))
     path = certificates.chain(own[0], candidates, pins, now, name, understood=_UNDERSTOOD)
     notes: tuple[str, ...] = ()
+    marks = []
     lists = [crl.load(one, "crls") for one in collateral.crls]
     for child, issuer in pairwise(path):
         for one in (each for each in lists if each.issuer == issuer.subject):
             notes += crl.check(one, issuer, now, f"{name}.crl", grace=grace)
             crl.not_revoked(one, child, name)
-    return path, notes
+            # Any CA may be a TPM vendor's: its name alone does not tell it from another's.
+            whose = f"{issuer.name} ({issuer.spki_sha256[:16]})'s revocation list"
+            marks.append(replace(one.mark(issuer, f"{name}.crl"), name=whose))
+    return path, notes, tuple(marks)
 
 
 def _activated(evidence: TpmEvidence, ak: Key, document: bytes) -> Key:
@@ -255,8 +271,9 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
         require_attestation(ak.public)
     checked = check(found, ak, section.beyond_log)
     grace = policy.grace if policy else timedelta(0)
-    vouched, identity, notes = _vouch(found, ak, collateral, section, now, grace)
-    if not vouched:
+    vouched = _vouch(found, ak, collateral, section, now, grace)
+    notes, identity = vouched.notes, vouched.identity
+    if not vouched.by:
         notes = (*notes, "no CA vouches for the TPM's key: what it says counts as much as the way the key was learnt")
     facts = Facts(
         "tpm",
@@ -264,10 +281,11 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
         checked.quote.extra_data,
         checked.measurements,
         identity,
-        {"quote": described(checked.quote), "ak_sha256": ak.spki_sha256, "vouched_by": vouched or "nobody"},
+        {"quote": described(checked.quote), "ak_sha256": ak.spki_sha256, "vouched_by": vouched.by or "nobody"},
         notes,
         (),
         () if identity == ak.spki_sha256 else (ak.spki_sha256,),
-        Evidence(checked.quote, checked.log, vouched),
+        Evidence(checked.quote, checked.log, vouched.by),
+        vouched.marks,
     )
     return authentic(facts, policy)

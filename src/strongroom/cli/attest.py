@@ -1,4 +1,7 @@
-"""``strongroom attest``: verify evidence against a policy, and show what it says. ``collateral`` alone fetches."""
+"""``strongroom attest``: verify evidence against a policy, and show what it says.
+
+``collateral`` alone fetches, and ``collect`` alone asks a host.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,13 @@ import typer
 from strongroom.attest import registry
 from strongroom.attest.base import Facts, Refused, plain, printable
 from strongroom.attest.collateral import Collateral
+from strongroom.attest.marks import Mark
 from strongroom.attest.policy import Policy
-from strongroom.attest.record import Given, Judged, judge
-from strongroom.cli import attest_audit, attest_collateral, attest_files, attest_record
+from strongroom.attest.record import UNREPEATED, Given, Judged, judge
+from strongroom.cli import attest_audit, attest_collateral, attest_collect, attest_files, attest_record
 from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
+from strongroom.fetch import collateral_seen
 from strongroom.report.attestation import WIDTH, lines
 
 SCHEMA = "strongroom.dev/attestation/v1"
@@ -30,6 +35,7 @@ NOT_COMPARED = (
 app = typer.Typer(help="Evidence of trusted execution environments, offline.", no_args_is_help=True)
 app.add_typer(attest_collateral.app, name="collateral")
 app.command("audit")(attest_audit.audit)
+app.command("collect")(attest_collect.collect)
 
 Evidence = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Evidence: bytes, hex, base64 or JSON; - is stdin.")
@@ -87,7 +93,19 @@ def verify(
     authenticity_only: Annotated[
         bool, typer.Option("--authenticity-only", help="Compare nothing with an expectation, and say so.")
     ] = False,
+    nonce: Annotated[
+        str | None,
+        typer.Option("--nonce", metavar="HEX", help="What the evidence was asked to cover, in place of the policy's."),
+    ] = None,
     at: At = None,
+    seen: Annotated[
+        Path | None,
+        typer.Option(
+            "--seen",
+            metavar="DIR",
+            help="Where the highest numbers of collateral are kept; the user's state unless told, none with --at.",
+        ),
+    ] = None,
     record: Annotated[
         str | None, typer.Option("--record", metavar="NAME", help="Append verdicts to the record of that name.")
     ] = None,
@@ -99,6 +117,10 @@ def verify(
         raise ConfigError(f"found {found} of --policy and --authenticity-only, allowed is one of them")
     found_kind = registry.find(kind)
     expected, text = attest_files.read_policy(policy) if policy else (None, None)
+    if nonce is not None:
+        if expected is None:
+            raise ConfigError("--nonce: found with --authenticity-only, which compares nothing")
+        expected, text = attest_files.expecting(expected, nonce)
     if record is not None:
         attest_record.file_of(record)
     now = attest_files.moment(at)
@@ -107,7 +129,8 @@ def verify(
         given: Collateral | Refused = attest_files.gather(certs or (), collateral or ())
     except Refused as refused:
         given = refused
-    results = [_verify(file, data, kind, given, expected, now) for file, data in files]
+    memory = None if at is not None and seen is None else _Memory(seen)
+    results = [_verify(file, data, kind, given, expected, now, memory) for file, data in files]
     head = None
     if record is not None:  # before anything is said: a verdict that is not on record is none
         had = Given(kind, now, None if isinstance(given, Refused) else given, text)
@@ -121,6 +144,7 @@ def verify(
             "at": plain(now),
             "policy": expected.digest if expected else None,
             "compared": expected is not None,
+            "seen": str(memory.file) if memory else None,
             "verdict": "refused" if refused_count else "verified" if expected else "authentic",
             "results": [result.as_json() for result in results],
             **({"record": head} if head else {}),
@@ -134,13 +158,44 @@ def verify(
         raise typer.Exit(int(Exit.ATTESTATION))
 
 
+class _Memory:
+    """What collateral was seen before; each set of numbers is looked up once."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.file = folder, collateral_seen.path(folder)
+        self._good: set[tuple[Mark, ...]] = set()
+
+    def advance(self, marks: tuple[Mark, ...]) -> None:
+        """Keep the numbers.
+
+        Raises:
+            Refused: one of them goes back.
+        """
+        if marks in self._good:
+            return
+        try:
+            collateral_seen.advance(marks, self.folder)
+        except Refused as refused:
+            raise Refused(refused.reason, f"{UNREPEATED}{refused.field}", hint=refused.hint) from refused
+        self._good.add(marks)
+
+
 def _verify(
-    file: str, data: bytes, kind: str, given: Collateral | Refused, expected: Policy | None, now: datetime
+    file: str,
+    data: bytes,
+    kind: str,
+    given: Collateral | Refused,
+    expected: Policy | None,
+    now: datetime,
+    memory: _Memory | None,
 ) -> Result:
     try:
         if isinstance(given, Refused):
             raise given
-        return Result(file, data, judge(kind, data, given, expected, now), None)
+        said = judge(kind, data, given, expected, now)
+        if memory is not None:
+            memory.advance(said.facts.marks)
+        return Result(file, data, said, None)
     except Refused as refused:
         return Result(file, data, None, refused)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -176,6 +177,23 @@ def read_policy(path: Path) -> tuple[Policy, PolicyText]:
         raise ConfigError(f"{path}: not UTF-8: {error.reason}") from error
     found = policy.load(text, "toml" if form == "toml" else "yaml", str(path))
     return found, PolicyText(text, form, found.digest)
+
+
+def expecting(found: Policy, nonce: str) -> tuple[Policy, PolicyText]:
+    """The policy with what evidence was asked to cover this time, and its values as text, for the record.
+
+    Raises:
+        ConfigError: the nonce is not hex, or empty.
+    """
+    try:
+        covered = policy.unhex(nonce)
+    except ValueError:
+        covered = b""
+    if not covered:
+        raise ConfigError(f"--nonce: found {nonce!r}, allowed are hex digits, an even number")
+    fresh = found.expecting(covered)
+    text = json.dumps(fresh.model_dump(mode="json", by_alias=True), indent=2)
+    return fresh, PolicyText(text, "yaml", fresh.digest)
 
 
 def moment(text: str | None) -> datetime:

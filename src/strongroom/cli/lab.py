@@ -62,6 +62,9 @@ def up(
     tpm: Annotated[
         bool, typer.Option("--tpm", help="Boot by UEFI, measured into a software TPM (needs swtpm and ovmf).")
     ] = False,
+    uki: Annotated[
+        bool, typer.Option("--uki", help="As --tpm, and boot a unified kernel image from a disk (needs e2fsprogs).")
+    ] = False,
     accel: Annotated[
         Accel, typer.Option("--accel", help="auto takes KVM where a trial boot in it works, else TCG.")
     ] = Accel.AUTO,
@@ -70,7 +73,15 @@ def up(
     names = None if hosts is None else making.parse_hosts(hosts)
     extra = None if packages is None else making.parse_packages(packages)
     lab = vm.up(
-        name, names, memory=memory, cpus=cpus, disk=disk, packages=extra, measured=tpm or None, accelerator=accel.value
+        name,
+        names,
+        memory=memory,
+        cpus=cpus,
+        disk=disk,
+        packages=extra,
+        measured=tpm or None,
+        unified=uki or None,
+        accelerator=accel.value,
     )
     print_status(lab)
 

@@ -91,9 +91,16 @@ class Session:
 
 @contextmanager
 def connect(
-    pyinfra_inventory: PyinfraInventory, inventory: Inventory, *, lock: bool = True, some: bool = False
+    pyinfra_inventory: PyinfraInventory,
+    inventory: Inventory,
+    *,
+    lock: bool = True,
+    some: bool = False,
+    only: str | None = None,
 ) -> Iterator[Session]:
     """Connect to every host, or to none; with ``some`` to those that answer, the others are the session's ``unreachable``.
+
+    ``only`` names the one host to connect to; a lock is for all of them, so it does not go with it.
 
     ``lock`` takes the operator lock on each host: held by the connection, so it ends with it, however that ends.
 
@@ -101,7 +108,10 @@ def connect(
         StrongroomError: a line for each host that cannot be reached, or that another operator holds.
     """
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
-    state = State(pyinfra_inventory, Config(CONNECT_TIMEOUT=20))
+    if lock and only is not None:
+        raise ValueError("the operator lock is taken on all hosts")
+    limit = None if only is None else [pyinfra_inventory.get_host(only)]
+    state = State(pyinfra_inventory, Config(CONNECT_TIMEOUT=20), initial_limit=limit)
     errors = _Errors()
     state.add_callback_handler(errors)
     try:

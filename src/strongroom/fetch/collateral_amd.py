@@ -16,7 +16,6 @@ from strongroom.attest.snp_policy import SnpPolicy
 from strongroom.attest.snp_report import Report
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import collateral_seen, collateral_store
-from strongroom.fetch.collateral_seen import Mark
 from strongroom.fetch.collateral_services import Service
 
 SET = "snp"
@@ -75,7 +74,7 @@ def admit(collateral: Collateral, now: datetime) -> dict[str, dict[str, bytes]]:
     for found in lists:
         root = _root(found.issuer, now)
         crl.check(found, root, now, "crl")
-        marks.append(Mark(f"{root.name}'s revocation list", "crl.number", found.number, found.this_update))
+        marks.append(found.mark(root, "crl"))
         files[f"{root.name}.crl"] = found_der(found, collateral.crls)
     for leaf in leaves:
         path = amd.chain(leaf, others, now)

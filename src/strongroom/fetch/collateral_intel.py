@@ -14,7 +14,6 @@ from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.errors import ConfigError
 from strongroom.fetch import collateral_seen, collateral_store
 from strongroom.fetch.collateral_amd import found_der, pem
-from strongroom.fetch.collateral_seen import Mark
 from strongroom.fetch.collateral_services import Service, services
 
 _API = "/sgx/certification/v4"
@@ -81,21 +80,15 @@ def admit(collateral: Collateral, now: datetime) -> dict[str, dict[str, bytes]]:
     lists = [crl.load(blob, "crls") for blob in collateral.crls]
     authority, root = _authority(known, lists, now)
     checked = tdx_collateral.check((authority, root), known, collateral, now, _STRICT)
-    fmspc, info, identity = checked.info.fmspc.hex(), checked.info, checked.identity
-    number = "tcbEvaluationDataNumber"
-    marks = [
-        Mark(f"TCB info of {fmspc}", f"tcb_info.{number}", info.evaluation, info.issued),
-        Mark("QE identity of TDX", f"qe_identity.{number}", identity.evaluation, identity.issued),
-    ]
+    fmspc = checked.info.fmspc.hex()
     files = {f"{name}.json": collateral.documents[name] for name in ("tcb_info", "qe_identity")}
     for issuer, name in ((root, "root_crl"), (authority, "pck_crl")):
         newest = crl.of_issuer(lists, issuer)
         assert newest is not None  # it was checked
-        marks.append(Mark(f"{issuer.name}'s revocation list", f"{name}.number", newest.number, newest.this_update))
         files[f"{name}.crl"] = found_der(newest, collateral.crls)
     signers = [one for one in known if one.name == tdx_collateral.TCB_SIGNER]
     files["chain.pem"] = pem((*signers, authority, root))
-    collateral_seen.advance(marks)
+    collateral_seen.advance(checked.marks)
     name = _set(fmspc, _ca(authority))
     collateral_store.write(collateral_store.root() / name, files)
     return {name: files}

@@ -10,62 +10,42 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from strongroom import paths
 from strongroom.attest.base import Refused
+from strongroom.attest.marks import Mark
 from strongroom.errors import StrongroomError
 
 SCHEMA = "strongroom.dev/collateral-seen/v1"
 
 
-@dataclass(frozen=True)
-class Mark:
-    """One numbered piece of collateral that was verified.
-
-    Attributes:
-        name: what it is, and whose.
-        field: which number it is, for reasons.
-        number: evaluation data number or CRL number; None in a CRL that has none.
-        issued: with a time zone; what counts where there is no number.
-    """
-
-    name: str
-    field: str
-    number: int | None
-    issued: datetime
-
-    def __str__(self) -> str:
-        what = "no number" if self.number is None else f"number {self.number}"
-        return f"{what} of {self.issued:%Y-%m-%d %H:%M} UTC"
-
-    def before(self, other: Mark) -> bool:
-        """Whether this one is older than the other."""
-        if other.number is not None:
-            return self.number is None or self.number < other.number
-        return self.number is None and self.issued < other.issued
+def path(folder: Path | None = None) -> Path:
+    """The file that keeps them: in that folder, or in the user's state folder."""
+    return (folder or paths.state_dir() / "collateral") / "seen.json"
 
 
-def path() -> Path:
-    """The file that keeps them."""
-    return paths.state_dir() / "collateral" / "seen.json"
+def advance(marks: Iterable[Mark], folder: Path | None = None) -> None:
+    """Keep these numbers, or refuse all of them when one of them goes back. No marks touch nothing.
 
-
-def advance(marks: Iterable[Mark]) -> None:
-    """Keep these numbers, or refuse all of them when one of them goes back.
+    Args:
+        marks: of collateral that holds.
+        folder: where they are kept; the user's state folder unless told.
 
     Raises:
         Refused: a number is lower than the highest that was seen; both are named.
         StrongroomError: the file is damaged or can't be written; without it nothing can be said.
     """
-    file = path()
+    file, marks = path(folder), tuple(marks)
+    if not marks:
+        return
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (file.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            seen = _read(file)
+            before = _read(file)
+            seen = dict(before)
             for mark in marks:
                 old = seen.get(mark.name)
                 if old is not None and mark.before(old):
@@ -75,7 +55,8 @@ def advance(marks: Iterable[Mark]) -> None:
                         hint=f"what was seen is kept in {file}",
                     )
                 seen[mark.name] = mark
-            _write(file, seen)
+            if seen != before:
+                _write(file, seen)
     except OSError as error:
         raise StrongroomError(f"{file}: {error.strerror or error}") from error
 

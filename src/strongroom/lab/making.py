@@ -81,6 +81,7 @@ def make(
     packages: Sequence[str] = (),
     *,
     tpm: bool = False,
+    uki: bool = False,
 ) -> Lab:
     """Make a lab's folder with keys, promised ports and ``lab.json``, which comes last.
 
@@ -90,6 +91,7 @@ def make(
         root: identity of the root file system.
         packages: what it has beyond the packages of every lab.
         tpm: whether its hosts boot by UEFI and have a TPM.
+        uki: whether they boot a unified kernel image.
     """
     folder = state.folder_of(name)
     if folder.exists():  # without lab.json: never finished, or half removed
@@ -132,6 +134,7 @@ def make(
             rootfs=root,
             packages=tuple(packages),
             tpm=tpm,
+            uki=uki,
         )
         state.save(lab)
     return lab

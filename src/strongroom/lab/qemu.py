@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from strongroom.errors import StrongroomError
-from strongroom.lab import credentials, keys, processes, state, switch, tools, tpm
+from strongroom.lab import credentials, keys, processes, state, switch, tools, tpm, uki
 from strongroom.lab.rootfs import RootFs
 from strongroom.lab.state import Accelerator, Lab, LabHost
 
@@ -30,6 +30,11 @@ def machine(accelerator: Accelerator, memory: int, cpus: int) -> list[str]:
     """
     size = ["-smp", str(cpus), "-m", str(memory)]
     return [*_ACCELERATOR[accelerator], "-M", "pc", "-cpu", "max", *size, "-nodefaults", "-display", "none"]
+
+
+def cmdline(host: LabHost) -> str:
+    """The kernel's command line."""
+    return f"{KERNEL} systemd.hostname={host.name}"
 
 
 def pid_file(lab: Lab, host: LabHost) -> Path:
@@ -58,8 +63,7 @@ def command(lab: Lab, host: LabHost, root: RootFs, strings: list[Path]) -> list[
         # kubeadm wants a product id for each node that no other has.
         *("-uuid", str(uuid.uuid5(uuid.NAMESPACE_URL, f"strongroom-lab:{lab.name}/{host.name}/{host.ssh_port}"))),
         *("-serial", f"file:{folder / 'serial.log'}"),
-        *("-kernel", str(root.kernel), "-initrd", str(root.initrd)),
-        *("-append", f"{KERNEL} systemd.hostname={host.name}"),
+        *([] if lab.uki else ["-kernel", str(root.kernel), "-initrd", str(root.initrd), "-append", cmdline(host)]),
         *("-drive", f"file={quoted(disk(lab, host))},format=qcow2,if=virtio,cache=unsafe,discard=unmap"),
         *(part for file in strings for part in ("-smbios", f"type=11,path={quoted(file)}")),
         *("-netdev", ",".join(["user", "id=ssh", "restrict=on", *forward])),
@@ -68,6 +72,7 @@ def command(lab: Lab, host: LabHost, root: RootFs, strings: list[Path]) -> list[
         *("-device", f"virtio-net-pci,netdev=lan,mac={host.mac_lan}"),
         *("-device", "virtio-rng-pci"),
         *(tpm.arguments(lab, host) if lab.tpm else []),
+        *(uki.arguments(lab, host) if lab.uki else []),
         *("-qmp", f"unix:{quoted(monitor(lab, host))},server=on,wait=off"),
         *("-pidfile", str(pid_file(lab, host))),
     ]
@@ -122,6 +127,8 @@ def start(lab: Lab, host: LabHost, root: RootFs) -> None:
     strings = write_credentials(lab, host)
     for stale in (monitor(lab, host), folder / "serial.log"):
         stale.unlink(missing_ok=True)
+    if lab.uki:
+        uki.ensure(lab, host, root, cmdline(host))
     if lab.tpm:
         tpm.start(lab, host)
     processes.start(command(lab, host, root, strings), folder / "qemu.log")

@@ -39,6 +39,7 @@ PACKAGES = (
     "procps",
     "socat",
     "systemd",
+    "systemd-boot-efi",
     "systemd-sysv",
     "systemd-timesyncd",
     "tpm2-tools",

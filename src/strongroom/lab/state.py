@@ -63,6 +63,8 @@ class Lab(_Frozen):
     accelerator: Accelerator = "tcg"
     tpm: bool = False
     """Whether hosts boot by UEFI and have a TPM."""
+    uki: bool = False
+    """Whether they boot a unified kernel image from a disk, and not a kernel that QEMU loads."""
     packages: tuple[str, ...] = ()
     """Debian packages in the root file system beyond those that every lab has, sorted."""
     rootfs: str = ""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.lab import accel, boot, making, processes, qemu, rootfs, state, switch, tools, tpm
+from strongroom.lab import accel, boot, making, processes, qemu, rootfs, state, switch, tools, tpm, uki
 from strongroom.lab.locks import exclusive
 from strongroom.lab.state import Lab, LabHost
 from strongroom.report.progress import progress
@@ -26,6 +26,7 @@ def up(
     disk: int | None = None,
     packages: Sequence[str] | None = None,
     measured: bool | None = None,
+    unified: bool | None = None,
     accelerator: accel.Wanted = "auto",
 ) -> Lab:
     """Bring a lab up and wait until root can log in to every host; what runs already is left alone.
@@ -38,6 +39,8 @@ def up(
         disk: GiB of each host.
         packages: Debian packages beyond those that every lab has; None is what the lab has, or none.
         measured: whether hosts boot by UEFI and have a TPM; None is what the lab has, or no.
+        unified: whether they boot a unified kernel image, which is measured as a whole; None as before. With it they are
+            measured.
         accelerator: ``auto`` takes KVM where a trial boot in it works.
 
     Raises:
@@ -51,12 +54,15 @@ def up(
     extra = None if packages is None else tuple(sorted(set(packages)))
     recipe = rootfs.with_packages(extra or ())
     tools.check([tools.TO_RUN])
+    measured = measured or unified
     if measured:
         tpm.check()
+    if unified:
+        tools.require(uki.TO_RUN)
     with _lock(name):
         if state.exists(name):
             lab = state.load(name)
-            _check_same(lab, names if hosts is not None else None, memory, cpus, disk, extra, measured)
+            _check_same(lab, names if hosts is not None else None, memory, cpus, disk, extra, measured, unified)
             root = _root(lab)
             if accelerator not in ("auto", lab.accelerator) and _any_on(lab):
                 raise ConfigError(
@@ -67,7 +73,8 @@ def up(
             root = rootfs.ensure(recipe)
             chosen = accel.choose(accelerator, root)
             sizes = (memory or making.MEMORY, cpus or making.CPUS, disk or making.DISK)
-            lab = making.make(name, names, *sizes, chosen, root.identity, extra or (), tpm=bool(measured))
+            boots = {"tpm": bool(measured), "uki": bool(unified)}
+            lab = making.make(name, names, *sizes, chosen, root.identity, extra or (), **boots)
         if not _any_on(lab):
             lab = _with(lab, accelerator=accel.choose(accelerator, root))
         with progress.step(f"lab {name}: start {len(lab.hosts)} host(s) with {lab.accelerator}"):
@@ -121,6 +128,7 @@ def reset(name: str | None = None, hosts: Sequence[str] = ()) -> Lab:
             for host in chosen:
                 qemu.kill(lab, host)
                 qemu.disk(lab, host).unlink(missing_ok=True)
+                uki.image(lab, host).unlink(missing_ok=True)
             lab = _with(lab, rootfs=root.identity)
             _start(lab, chosen, root)
             boot.wait_for_login(lab, chosen)
@@ -204,6 +212,7 @@ def _check_same(
     disk: int | None,
     packages: Sequence[str] | None,
     measured: bool | None,
+    unified: bool | None,
 ) -> None:
     """Refuse to take a lab for another: what it is made of can't change while it lives."""
     first = lab.hosts[0]
@@ -213,6 +222,7 @@ def _check_same(
         "cpus": (cpus, first.cpus),
         "disk": (disk, lab.disk),
         "tpm": ("yes" if measured else None, "yes" if lab.tpm else "no"),
+        "uki": ("yes" if unified else None, "yes" if lab.uki else "no"),
         "packages": (
             None if packages is None else ",".join(packages) or "none",
             ",".join(lab.packages) or "none",

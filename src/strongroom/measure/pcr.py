@@ -1,7 +1,7 @@
 """PCRs of a machine that boots a unified kernel image under UEFI: 4, 7, 9, 11 and 12, SHA-256.
 
-Each value is given with what it depends on: PCR 4 on how many boot options failed before, PCR 7 on Secure Boot's
-variables. PCRs 0 to 3 are the firmware's and are recorded, not computed.
+Each value is given with what it depends on: PCR 4 on how many boot options failed before and on the stub's age, PCR 7 on
+Secure Boot's variables. PCRs 0 to 3 are the firmware's and are recorded, not computed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OFF: Final = SecureBoot()
 
 
 def pcr4(images: Sequence[bytes], attempts: int = 2) -> dict[str, bytes]:
-    """PCR 4 by the number of boot options that failed before.
+    """PCR 4 by the number of boot options that failed before, and by who loads the kernel in the image.
 
     Args:
         images: EFI images in the order that they are started: the UKI, or systemd-boot and the UKI.
@@ -48,11 +48,11 @@ def pcr4(images: Sequence[bytes], attempts: int = 2) -> dict[str, bytes]:
     """
     if not 0 <= attempts <= _MOST_ATTEMPTS:
         cannot("attempts", f"{attempts}, allowed are 0 to {_MOST_ATTEMPTS}")
-    digests = [pe.authenticode(image, ALGORITHM) for image in images]
     return {
-        f"{failed} failed attempts": registers.extend(
+        f"{failed} failed attempts{kernel}": registers.extend(
             ALGORITHM, [*registers.boot_events(ALGORITHM, failed=failed), *digests]
         )
+        for kernel, digests in registers.image_events(ALGORITHM, images).items()
         for failed in range(attempts + 1)
     }
 

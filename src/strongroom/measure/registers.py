@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from strongroom.measure import cpio
+from strongroom.measure import cpio, pe
 from strongroom.measure.layout import cannot, cut, number
 from strongroom.measure.pe import Section
 
@@ -56,6 +56,24 @@ def boot_events(algorithm: str, *, separator: bool = True, failed: int = 0) -> l
     """PCR 4 up to the image: the first attempt, the separator, and each attempt after one that failed."""
     events = [_CALLING, *([SEPARATOR] if separator else []), *([_RETURNING, _CALLING] * failed)]
     return [hashlib.new(algorithm, event).digest() for event in events]
+
+
+def image_events(algorithm: str, images: Sequence[bytes]) -> dict[str, list[bytes]]:
+    """PCR 4 from the first image on, by what it depends on: whether the firmware is asked to load the inner kernel.
+
+    systemd-stub 252 to 257 asks it (LoadImage), so that the kernel is measured once more, by itself; later ones, and 257 of
+    some distributions, load it themselves. The image's own digest holds the kernel in either case.
+
+    Args:
+        algorithm: of the register's bank.
+        images: in the order that they are started; the last is the unified kernel image.
+    """
+    digests = [pe.authenticode(image, algorithm) for image in images]
+    found = {"": digests}
+    for section in pe.parse(images[-1]):
+        if section.name == ".linux" and section.data.startswith(b"MZ"):
+            found[", the kernel by itself too"] = [*digests, pe.authenticode(section.data, algorithm)]
+    return found
 
 
 def section_events(algorithm: str, sections: Sequence[Section]) -> list[bytes]:

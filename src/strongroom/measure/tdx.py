@@ -94,13 +94,14 @@ def unified(
         phases: words that systemd extends in the initrd and later.
     """
     first: dict[str, bytes] = {}
-    images = [pe.authenticode(part, "sha384") for part in (loader, image) if part is not None]
+    images = registers.image_events("sha384", [part for part in (loader, image) if part is not None])
     table = [registers.gpt_event("sha384", gpt)] if gpt is not None else []
     for failed in range(attempts + 1):
         for name, separator in (("no separator", False), ("separator", True)):
             events = registers.boot_events("sha384", separator=separator, failed=failed)
-            label = f"{name}, {failed} failed attempts"
-            first[label] = registers.extend("sha384", [*events, *table, *images, *_exit()])
+            for kernel, digests in images.items():
+                label = f"{name}, {failed} failed attempts{kernel}"
+                first[label] = registers.extend("sha384", [*events, *table, *digests, *_exit()])
     uki = pe.parse(image)
     second = [*registers.section_events("sha384", uki), *registers.kernel_events("sha384", uki)]
     later = [hashlib.sha384(phase.encode()).digest() for phase in phases]

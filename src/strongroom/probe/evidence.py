@@ -14,7 +14,9 @@ from strongroom.errors import AttestationRefused
 
 SCHEMA = "strongroom.dev/evidence/v1"
 KINDS = ("snp", "tdx", "tpm", "nvidia")
+ACTIVATE = "activate"
 CHALLENGE = 32  # bytes
+LARGEST_CREDENTIAL = 1024  # bytes
 LARGEST = 2 << 20  # bytes of an answer: three parts of 384 KiB each, in base64
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -52,6 +54,21 @@ def command(kind: str, challenge: bytes) -> str:
     return shlex.join(["sh", "-s", "--", kind, challenge.hex()])
 
 
+def activation(challenge: bytes, credential: bytes) -> str:
+    """The shell command that has the host's TPM open a credential, made for its EK and the AK that it quotes with.
+
+    Args:
+        challenge: another one, 32 bytes; the answer names it.
+        credential: TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET.
+
+    Raises:
+        ValueError: a size that may not be.
+    """
+    if len(challenge) != CHALLENGE or not 0 < len(credential) <= LARGEST_CREDENTIAL:
+        raise ValueError(f"found {len(challenge)} and {len(credential)} bytes, allowed are {CHALLENGE} and 1 to 1024")
+    return shlex.join(["sh", "-s", "--", ACTIVATE, challenge.hex(), credential.hex()])
+
+
 def report_data(kind: str, challenge: bytes) -> bytes:
     """What evidence of that kind covers, for a policy's ``report_data``."""
     return challenge + bytes(32) if kind in ("snp", "tdx") else challenge
@@ -63,6 +80,32 @@ def read(output: bytes, kind: str, challenge: bytes) -> Answer:
     Raises:
         AttestationRefused: it says an error, is too large or of another form, or is for another kind or challenge.
     """
+    whole = _whole(output, kind, challenge)
+    boot_id = whole.get("boot_id")
+    if not isinstance(boot_id, str) or not _BOOT_ID.fullmatch(boot_id):
+        raise AttestationRefused("evidence.boot_id: is none")
+    evidence = _bytes(whole, "gpu_evidence") if kind == "nvidia" else output
+    return Answer(kind, evidence, boot_id, _bytes(whole, "ccel") if "ccel" in whole else None)
+
+
+def read_activated(output: bytes, challenge: bytes) -> bytes:
+    """What the TPM found in the credential, as the host says.
+
+    Raises:
+        AttestationRefused: as :func:`read`.
+    """
+    return _bytes(_whole(output, ACTIVATE, challenge), "activated")
+
+
+def with_activated(evidence: bytes, activated: bytes) -> bytes:
+    """Evidence of a TPM, with what the TPM gave back beside it, as ``attest verify`` looks for it."""
+    whole = json.loads(evidence)
+    return (
+        json.dumps({**whole, "activated": base64.b64encode(activated).decode()}, separators=(",", ":")).encode() + b"\n"
+    )
+
+
+def _whole(output: bytes, kind: str, challenge: bytes) -> dict[str, object]:
     if len(output) > LARGEST:
         raise AttestationRefused(f"evidence: more than {LARGEST} bytes")
     try:
@@ -76,11 +119,7 @@ def read(output: bytes, kind: str, challenge: bytes) -> Answer:
     for name, wanted in (("kind", kind), ("challenge", challenge.hex())):
         if whole.get(name) != wanted:
             raise AttestationRefused(f"evidence.{name}: found {str(whole.get(name))[:80]!a}, asked was {wanted}")
-    boot_id = whole.get("boot_id")
-    if not isinstance(boot_id, str) or not _BOOT_ID.fullmatch(boot_id):
-        raise AttestationRefused("evidence.boot_id: is none")
-    evidence = _bytes(whole, "gpu_evidence") if kind == "nvidia" else output
-    return Answer(kind, evidence, boot_id, _bytes(whole, "ccel") if "ccel" in whole else None)
+    return whole
 
 
 def _bytes(whole: dict[str, object], name: str) -> bytes:

@@ -1,5 +1,6 @@
 # Prints this host's evidence over a challenge as one line of JSON. The kind and the challenge are all that it takes, as two
-# arguments or, as the forced command of an SSH key, in SSH_ORIGINAL_COMMAND; everything else is refused.
+# arguments or, as the forced command of an SSH key, in SSH_ORIGINAL_COMMAND; everything else is refused. One kind takes a
+# third: `activate` gives back what is in a credential (TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET) for the EK and the AK.
 # It leaves nothing behind: its entry in configfs and its folder in /tmp are removed, and the kernel's resource manager drops
 # a TPM's key when the tools close the device.
 # Report data is the challenge and 32 zero bytes (snp, tdx), the TPM's qualifying data is the challenge.
@@ -18,9 +19,12 @@ die() {
 has() { command -v "$1" >/dev/null 2>&1; }
 
 if [ $# = 0 ]; then set -- ${SSH_ORIGINAL_COMMAND-}; fi
-[ $# = 2 ] || die 'needed are a kind and a challenge'
-kind=$1 challenge=$2
-case $kind in snp | tdx | tpm | nvidia) ;; *) die 'the kind is none of snp, tdx, tpm, nvidia' ;; esac
+[ $# = 2 ] || [ "$#-${1-}" = 3-activate ] || die 'needed are a kind and a challenge'
+kind=$1 challenge=$2 credential=${3-}
+case $kind in snp | tdx | tpm | nvidia) ;; activate)
+    case $credential in '' | *[!0-9a-f]*) die 'the credential is not hex digits' ;; esac
+    [ $((${#credential} % 2)) = 0 ] && [ "${#credential}" -le 2048 ] || die 'the credential is not hex digits'
+    ;; *) die 'the kind is none of snp, tdx, tpm, nvidia' ;; esac
 case $challenge in *[!0-9a-f]*) die 'the challenge is not 64 hex digits' ;; esac
 [ "${#challenge}" = 64 ] || die 'the challenge is not 64 hex digits'
 for tool in base64 cat head mkdir mktemp od rm rmdir sed tr wc; do has "$tool" || die "$tool is missing"; done
@@ -30,14 +34,12 @@ trap '[ -z "$work" ] || rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 work=$(mktemp -d "${root:-}/tmp/strongroom-evidence.XXXXXX") || die 'no folder can be made in /tmp'
 
-# bytes HEX: the bytes of hex digits.
+# bytes HEX: the bytes of hex digits. No process for each, which an emulated host would feel.
 bytes() {
-    digits=$1
-    while [ -n "$digits" ]; do
-        rest=${digits#??}
+    for byte in $(printf '%s' "$1" | sed 's/../& /g'); do
+        byte=$((0x$byte))
         # shellcheck disable=SC2059
-        printf "\\$(printf '%03o' "0x${digits%"$rest"}")"
-        digits=$rest
+        printf "\\$((byte / 64))$((byte / 8 % 8))$((byte % 8))"
     done
 }
 
@@ -101,14 +103,20 @@ tdx() {
 }
 
 # The AK is a primary key of the endorsement hierarchy: the same template makes the same key again, and nothing is stored.
-tpm() {
-    for tool in tpm2_createprimary tpm2_quote tpm2_readpublic; do has "$tool" || die "$tool is missing"; done
+ak() {
+    for tool in tpm2_createprimary "$@"; do has "$tool" || die "$tool is missing"; done
     cd "$work" || die 'no folder'
     TPM2TOOLS_TCTI=device:$root/dev/tpmrm0
     export TPM2TOOLS_TCTI
     [ -e "$root/dev/tpmrm0" ] || die 'there is no /dev/tpmrm0'
     quiet tpm2_createprimary -C e -g sha256 -G ecc256:ecdsa-sha256:null \
         -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda' -c ak.ctx
+}
+# The EK is the one of the TCG's RSA template, whose certificate manufacturers put into the TPM.
+ek() { "$1" -c ek.ctx -G rsa -u ek.pub >/dev/null 2>&1 </dev/null && [ -s ek.pub ]; }
+
+tpm() {
+    ak tpm2_quote tpm2_readpublic
     quiet tpm2_readpublic -c ak.ctx -f tpmt -o ak.pub
     quiet tpm2_quote -c ak.ctx -q "$challenge" -g sha256 -l sha256:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,22,23 \
         -m message -s signature -F values -o pcrs
@@ -118,6 +126,7 @@ tpm() {
     pcrs
     printf '}'
     part ak_public ak.pub
+    if has tpm2_createek && ek tpm2_createek; then part ek_public ek.pub; fi
     if has tpm2_nvread && tpm2_nvread -C o 0x1c00002 -o ek.der >/dev/null 2>&1 </dev/null && [ -s ek.der ]; then
         part ek_certificate ek.der
     fi
@@ -128,6 +137,18 @@ tpm() {
     extra=$(sized message $((8 + signer)))
     at=$((10 + signer + extra + 8))
     printf ',"reset_count":%s,"restart_count":%s' "$(number message "$at")" "$(number message $((at + 4)))"
+}
+
+# An EK is used under a policy that asks for the hierarchy's authorisation, which is empty unless somebody owns the TPM.
+activate() {
+    ak tpm2_createek tpm2_startauthsession tpm2_policysecret tpm2_activatecredential tpm2_flushcontext
+    ek tpm2_createek || die 'tpm2_createek failed'
+    bytes "badcc0de00000001$credential" >credential # the header of tpm2-tools' own files
+    quiet tpm2_startauthsession --policy-session -S session
+    quiet tpm2_policysecret -S session -c e
+    quiet tpm2_activatecredential -c ak.ctx -C ek.ctx -i credential -o secret -P session:session
+    tpm2_flushcontext session >/dev/null 2>&1 </dev/null
+    part activated secret
 }
 quiet() { "$@" >/dev/null 2>&1 </dev/null || die "$1 failed"; }
 sized() { printf '%s' $((0x$(od -An -v -tx1 -j"$2" -N2 "$1" | tr -dc 0-9a-f))); }
