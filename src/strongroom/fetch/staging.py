@@ -62,7 +62,10 @@ def _exclusive(work: Path) -> Iterator[None]:
     """Hold a lock on an emptied folder, which is gone afterwards."""
     while True:
         work.mkdir(exist_ok=True)
-        handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # who held the lock removed it just now
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
