@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -25,3 +28,22 @@ def make_keys(folder: Path, servers: Sequence[str]) -> None:
     shutil.copy(folder / "id.pub", keys / "authorized_keys")
     os.chmod(folder / "home", 0o700)
     (folder / "known_hosts").write_text("".join(f"{server} {public}\n" for server in servers))
+
+
+@contextmanager
+def serving(folder: Path, servers: Sequence[str]) -> Iterator[None]:
+    """Let ``127.7.0.1:2200`` and the like answer, with the keys in the folder.
+
+    Root's keys are looked for in root's home: in a mount namespace of its own that is the folder's, for which the caller
+    has to be root.
+    """
+    with ExitStack() as stack:
+        for one in servers:
+            script = f'mount --bind "{folder}/home" /root && exec dropbear -F -E -s -P "{folder}/pid" -r "{folder}/host_key" -p {one}'
+            server = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", script], stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            stack.callback(server.wait)
+            stack.callback(os.killpg, server.pid, signal.SIGTERM)
+        time.sleep(1)
+        yield

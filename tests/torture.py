@@ -96,6 +96,13 @@ def strongroom(*words: str, timeout: int = 3600) -> subprocess.CompletedProcess[
     return subprocess.run([STRONGROOM, *words], capture_output=True, text=True, timeout=timeout, check=False)
 
 
+def pyinfra() -> subprocess.CompletedProcess[str]:
+    """Do the same work by plain pyinfra."""
+    deploy = INVENTORY.parents[1] / "deploys" / "confidential_containers.py"
+    program = STRONGROOM.with_name("pyinfra")
+    return subprocess.run([program, "-y", INVENTORY, deploy], capture_output=True, text=True, check=False)
+
+
 def on_host(lab: state.Lab, command: str, host: str | None = None) -> str:
     """What a shell command prints on a host, the first unless one is named."""
     return ssh.run(lab, lab.host(host) if host else lab.hosts[0], command, seconds=600).stdout

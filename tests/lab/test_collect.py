@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.ssh_servers import make_keys
+from tests.ssh_servers import make_keys, serving
 from tests.torture import strongroom
 
 pytestmark = [
@@ -29,16 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A server for h1; nobody answers for h2."""
     found = tmp_path_factory.mktemp("collect")
     make_keys(found, ["[127.7.2.1]:2202", "[127.7.2.2]:2202"])
-    script = f'mount --bind "{found}/home" /root && exec dropbear -F -E -s -P "{found}/pid" -r "{found}/host_key" -p 127.7.2.1:2202'
-    server = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", script], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        time.sleep(1)
+    with serving(found, ["127.7.2.1:2202"]):
         yield found
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
 
 
 def inventory(folder: Path, **changes: str) -> Path:

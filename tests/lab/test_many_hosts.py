@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.ssh_servers import make_keys
+from tests.ssh_servers import make_keys, serving
 
 COUNT = 100
 pytestmark = [
@@ -31,38 +28,29 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("rack")
     addresses = [f"127.7.0.{number}" for number in range(1, COUNT + 1)]
     make_keys(folder, [f"[{one}]:2200" for one in addresses])
-    with ExitStack() as stack:
-        for one in addresses:
-            # Root's keys are looked for in root's home: in a mount namespace of its own that is our folder.
-            script = f'mount --bind "{folder}/home" /root && exec dropbear -F -E -s -P "{folder}/pid" -r "{folder}/host_key" -p {one}:2200'
-            server = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", script], stderr=subprocess.DEVNULL, start_new_session=True
-            )
-            stack.callback(server.wait)
-            stack.callback(os.killpg, server.pid, signal.SIGTERM)
-        hosts = [
-            (
-                f"h{number:03}",
-                {
-                    "ssh_hostname": one,
-                    "ssh_port": 2200,
-                    "ssh_user": "root",
-                    "ssh_key": str(folder / "id"),
-                    "ssh_known_hosts_file": str(folder / "known_hosts"),
-                    "ssh_strict_host_key_checking": "yes",
-                    "ssh_look_for_keys": False,
-                    "ssh_allow_agent": False,
-                    "address": f"10.77.0.{number}",
-                },
-            )
-            for number, one in enumerate(addresses, 1)
-        ]
-        file = folder / "inventory.py"
-        file.write_text(
-            f"control_plane = {hosts[:1]!r}\nworkers = {hosts[1:]!r}\n"
-            "all = (control_plane + workers, {'cluster': {'name': 'rack', 'claim': 'none'}})\n"
+    hosts = [
+        (
+            f"h{number:03}",
+            {
+                "ssh_hostname": one,
+                "ssh_port": 2200,
+                "ssh_user": "root",
+                "ssh_key": str(folder / "id"),
+                "ssh_known_hosts_file": str(folder / "known_hosts"),
+                "ssh_strict_host_key_checking": "yes",
+                "ssh_look_for_keys": False,
+                "ssh_allow_agent": False,
+                "address": f"10.77.0.{number}",
+            },
         )
-        time.sleep(1)
+        for number, one in enumerate(addresses, 1)
+    ]
+    file = folder / "inventory.py"
+    file.write_text(
+        f"control_plane = {hosts[:1]!r}\nworkers = {hosts[1:]!r}\n"
+        "all = (control_plane + workers, {'cluster': {'name': 'rack', 'claim': 'none'}})\n"
+    )
+    with serving(folder, [f"{one}:2200" for one in addresses]):
         yield file
 
 

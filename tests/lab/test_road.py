@@ -11,7 +11,7 @@ import pytest
 
 from strongroom.lab import state
 from tests import torture
-from tests.torture import INVENTORY, on_host, strongroom
+from tests.torture import INVENTORY, on_host, pyinfra, strongroom
 
 pytestmark = pytest.mark.lab
 
@@ -130,9 +130,7 @@ def test_every_drift_is_named_alone_and_mended(road: state.Lab) -> None:
 
 def test_plain_pyinfra_does_the_same_work(road: state.Lab) -> None:
     on_host(road, "echo '# by hand' >> /etc/sysctl.d/60-strongroom.conf; systemctl disable -q kubelet")
-    deploy = INVENTORY.parents[1] / "deploys" / "confidential_containers.py"
-    pyinfra = Path(sys.executable).with_name("pyinfra")
-    done = subprocess.run([pyinfra, "-y", INVENTORY, deploy], capture_output=True, text=True, check=False)
+    done = pyinfra()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Verdict: NOT CONFIDENTIAL (stand-in)" in done.stdout + done.stderr
     left = strongroom("plan", "--exit-code", str(INVENTORY))

@@ -6,13 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from strongroom.lab import state, vm
 from tests.lab.conftest import own_lab
-from tests.torture import HOSTS, INVENTORY, on_host, strongroom
+from tests.torture import HOSTS, INVENTORY, on_host, pyinfra, strongroom
 
 pytestmark = pytest.mark.workers
 
@@ -52,12 +51,10 @@ def test_every_drift_is_named_alone_and_mended(road: state.Lab) -> None:
 def test_plain_pyinfra_does_the_same_work(road: state.Lab) -> None:
     on_host(road, f"{KUBECTL} delete node w1; echo '# by hand' >> /etc/sysctl.d/60-strongroom.conf")
     vm.reset(road.name, ["w1"])
-    deploy = INVENTORY.parents[1] / "deploys" / "confidential_containers.py"
-    pyinfra = Path(sys.executable).with_name("pyinfra")
-    done = subprocess.run([pyinfra, "-y", INVENTORY, deploy], capture_output=True, text=True, check=False)
+    done = pyinfra()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Verdict: NOT CONFIDENTIAL (stand-in)" in done.stdout + done.stderr
     left = strongroom("plan", "--exit-code", str(INVENTORY))
     assert left.returncode == 0, left.stdout + left.stderr
-    again = subprocess.run([pyinfra, "-y", INVENTORY, deploy], capture_output=True, text=True, check=False)
+    again = pyinfra()
     assert again.returncode == 0, again.stdout + again.stderr
