@@ -15,7 +15,7 @@ from strongroom.attest import forms
 from strongroom.attest.base import Authentic, Refused, Verified, appraise
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import nearest
+from strongroom.model.explain import nearest
 from strongroom.model.platform import Platform
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from strongroom.engine import inventory as inventories
 from strongroom.engine.ask import ask, require_pinned
 from strongroom.engine.session import connect
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Host, nearest
+from strongroom.model.cluster import Host
+from strongroom.model.explain import nearest
 from strongroom.probe import evidence
 from strongroom.report.progress import progress
 

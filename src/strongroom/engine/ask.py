@@ -9,6 +9,7 @@ from pyinfra.api.host import Host as PyinfraHost
 
 from strongroom.engine.remote import Remote
 from strongroom.errors import ConnectionLost, StrongroomError
+from strongroom.model.cluster import STRICT
 
 _BLOCK = 1 << 16
 
@@ -19,10 +20,10 @@ def require_pinned(host: PyinfraHost) -> None:
     Raises:
         StrongroomError: the inventory does not pin its key.
     """
-    found = host.data.get("ssh_strict_host_key_checking")
+    found = host.data.get(STRICT)
     if found != "yes":
         raise StrongroomError(
-            f"{host.name}: ssh_strict_host_key_checking: found {found!r}, allowed is 'yes': evidence has to come from"
+            f"{host.name}: {STRICT}: found {found!r}, allowed is 'yes': evidence has to come from"
             " the host that was meant",
             hint="set it, and ssh_known_hosts_file, in the inventory",
         )

@@ -15,7 +15,7 @@ from strongroom.errors import ConfigError
 from strongroom.inventory import yamltext
 from strongroom.inventory.groups import Vars, parse, variables_of
 from strongroom.inventory.variables import to_pyinfra
-from strongroom.model.cluster import gathered
+from strongroom.model.explain import gathered
 
 SUFFIXES = (".yml", ".yaml", ".json")
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from strongroom.errors import ConfigError
 from strongroom.inventory.ranges import expand, split_port
-from strongroom.model.cluster import nearest
+from strongroom.model.explain import nearest
 
 _SECTIONS = ("children", "hosts", "vars")
 _PRIORITY = "ansible_group_priority"

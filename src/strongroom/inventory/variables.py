@@ -19,7 +19,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from strongroom.inventory.yamltext import Vaulted
-from strongroom.model.cluster import HOST_KEYS, nearest
+from strongroom.model.cluster import HOST_KEYS
+from strongroom.model.explain import nearest
 
 OURS = ("cluster", *HOST_KEYS)
 _KEYS_ONLY = "a password has no place in an inventory; use a key, or an agent"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
+from strongroom.model.explain import explain, gathered, nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 
@@ -211,76 +211,6 @@ class Inventory(Frozen):
             return host.pod_subnet
         network = ipaddress.IPv4Network(self.cluster.kubernetes.pod_cidr)
         return f"{network.network_address + 256 * int(host.address.rsplit('.', 1)[1])}/24"
-
-
-def nearest(found: str, allowed: Sequence[str]) -> str:
-    """The end of a sentence that offers the nearest of what is allowed, or nothing."""
-    words: list[str] = []
-    if not any("-" in one for one in allowed):
-        # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
-        words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
-    close = words[:1] or get_close_matches(found.lower(), allowed, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def gathered(problems: Sequence[tuple[str, str]]) -> list[str]:
-    """One line for each problem, however many hosts have it, of ``(host, problem)`` pairs."""
-    hosts: dict[str, list[str]] = {}
-    for host, problem in problems:
-        hosts.setdefault(problem, []).append(host)
-    return [f"{_names(names)}: {problem}" for problem, names in hosts.items()]
-
-
-def _names(hosts: Sequence[str]) -> str:
-    if len(hosts) == 1:
-        return f"host {hosts[0]}"
-    more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
-    return f"hosts {', '.join(hosts[:3])}{more}"
-
-
-def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
-    for part in path:
-        if not isinstance(part, str) or part not in model.model_fields:
-            # A name in a dict of models, which no model has as a field; what comes behind it is that model's.
-            continue
-        inner = model.model_fields[part].annotation
-        inner = next((one for one in get_args(inner) if isinstance(one, type) and issubclass(one, BaseModel)), inner)
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return model
-        model = inner
-    return model
-
-
-def _description(model: type[BaseModel], path: Sequence[int | str]) -> str | None:
-    field = _model_at(model, path[:-1]).model_fields.get(str(path[-1])) if path else None
-    return field.description if field else None
-
-
-def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line for each thing that pydantic refused: where (if not empty), key, value found, what is allowed, nearest match."""
-    lines = []
-    where = f"{where}: " if where else ""
-    for problem in error.errors():
-        path = problem["loc"]
-        key = ".".join(map(str, path))
-        if problem["type"] == "extra_forbidden":
-            allowed = sorted(_model_at(model, path[:-1]).model_fields)
-            lines.append(
-                f"{where}{key}: unknown key; allowed are {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
-            )
-        elif problem["type"] == "missing":
-            field = _model_at(model, path[:-1]).model_fields[str(path[-1])]
-            lines.append(f"{where}{key}: missing; it says {field.description}")
-        else:
-            context = problem.get("ctx", {})
-            found = problem["input"]
-            options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
-            near = nearest(str(found), options) if options else ""
-            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):
-                message = told
-            lines.append(f"{where}{key}: found {found!r}, allowed is {message}{near}")
-    return lines
 
 
 def _host_problems(inventory: Inventory) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Inventory, gathered, nearest
+from strongroom.model.cluster import Inventory
+from strongroom.model.explain import gathered, nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.platform import Platform
 from strongroom.model.shims import Shim, find_shim

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigError, PreflightRefused
-from strongroom.model.cluster import Host, Mode, nearest
+from strongroom.model.cluster import Host, Mode
+from strongroom.model.explain import nearest
 from strongroom.phases.base import Context, HostPhase, Phase, Undoable
 from strongroom.phases.modes import phases
 from strongroom.phases.own import OwnPhase

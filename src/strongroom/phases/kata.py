@@ -14,7 +14,7 @@ from pathlib import Path
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import tarball
 from strongroom.model.bundle import Artifact, BundledFile
-from strongroom.model.cluster import nearest
+from strongroom.model.explain import nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.shims import Shim
 from strongroom.phases.base import Context, template

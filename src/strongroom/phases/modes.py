@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Mode, nearest
+from strongroom.model.cluster import Mode
+from strongroom.model.explain import nearest
 from strongroom.phases.base import Phase
 from strongroom.phases.host import HostPhase
 from strongroom.phases.kubeconfig import KubeconfigPhase
