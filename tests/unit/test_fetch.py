@@ -43,7 +43,6 @@ class Server:
     url: str
     replies: dict[str, Reply | list[Reply] | Callable[[dict[str, str]], Reply]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    http: ThreadingHTTPServer | None = None
 
     def answer(self, path: str, headers: dict[str, str]) -> Reply:
         self.asked.append((path, headers))
@@ -56,7 +55,7 @@ class Server:
         return [path for path, _ in self.asked]
 
 
-def serve() -> Iterator[Server]:
+def serve(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             reply = served.answer(self.path, dict(self.headers.items()))
@@ -74,7 +73,9 @@ def serve() -> Iterator[Server]:
             """A client that hangs up on too much is what some tests are about."""
 
     http = Quiet(("127.0.0.1", 0), Handler)
-    served = Server(f"http://127.0.0.1:{http.server_port}", http=http)
+    if tls is not None:
+        http.socket = tls.wrap_socket(http.socket, server_side=True)  # before its thread looks at the socket
+    served = Server(f"{'https' if tls else 'http'}://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield served
@@ -226,16 +227,22 @@ class TestPrivateCa:
     """A server whose certificate is of a private CA."""
 
     @pytest.fixture
-    def ca(self, tmp_path: Path, server: Server) -> Path:
-        """Puts TLS before the server, and returns the CA's certificate."""
-        ca, both = authority(tmp_path)
+    def issued(self, tmp_path: Path) -> tuple[Path, Path]:
+        """The CA's certificate, and the server's with its key."""
+        return authority(tmp_path)
+
+    @pytest.fixture
+    def ca(self, issued: tuple[Path, Path]) -> Path:
+        return issued[0]
+
+    @pytest.fixture
+    def server(self, issued: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(both)
-        assert server.http is not None
-        server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
-        server.url = server.url.replace("http:", "https:")
-        server.replies["/f"] = Reply(b"secret")
-        return ca
+        context.load_cert_chain(issued[1])
+        for served in serve(context):
+            served.replies["/f"] = Reply(b"secret")
+            yield served
 
     def test_it_is_refused(self, ca: Path, server: Server, client: Client) -> None:
         with pytest.raises(StrongroomError, match="its certificate is not trusted") as caught:
