@@ -39,7 +39,8 @@ python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # has them: without them those tests are skipped.
 wanted=()
 command -v vagrant >/dev/null 2>&1 || wanted=(vagrant vagrant-libvirt)
-available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+# Not grep -q: it ends at its first match, and what still writes to it then fails the pipe.
+available() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null; }
 
 late=()
 version() { { "$@" 2>/dev/null || true; } | grep -oE '[0-9]+\.[0-9]+' | head -n 1; }
@@ -60,7 +61,7 @@ done
 say "system packages: ${missing[*]} ${late[*]}"
 suite=()
 if [ ${#late[@]} -gt 0 ] && [ "${VERSION_CODENAME:-}" = bookworm ]; then
-    if ! apt-cache policy | grep -q 'bookworm-backports'; then
+    if ! apt-cache policy | grep 'bookworm-backports' >/dev/null; then
         source=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '/^URIs:/ { print $2; exit }')
         [ -n "$source" ] || source=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }')
         [ -n "$source" ] || give_up "no package source found in /etc/apt; add bookworm-backports yourself"
