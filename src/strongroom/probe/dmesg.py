@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
 _QUOTE = re.compile(r"^(?:> ?)+")
@@ -43,7 +44,15 @@ class Log:
 
     def find(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """The last line that has the pattern: later lines overrule earlier ones."""
-        return next((match for line in reversed(self.lines) if (match := pattern.search(line.text))), None)
+        if pattern not in self._found:
+            found = (match for line in reversed(self.lines) if (match := pattern.search(line.text)))
+            self._found[pattern] = next(found, None)
+        return self._found[pattern]
+
+    @cached_property
+    def _found(self) -> dict[re.Pattern[str], re.Match[str] | None]:
+        """What was looked for so far: the kind of a guest is asked by many checks, and a log has thousands of lines."""
+        return {}
 
     def all(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
         """Every line that has the pattern."""

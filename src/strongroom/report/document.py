@@ -225,6 +225,8 @@ def _check(check: CheckResult, titles: Mapping[str, str]) -> CheckEntry:
 
 def _printable(text: str) -> str:
     """What a host said, safe for a terminal, XML and UTF-8: control characters and stray bytes are shown, not sent."""
+    if text.isprintable():
+        return text
     return "".join(
         char
         if char.isprintable()
