@@ -77,6 +77,12 @@ def test_an_unknown_key(tmp_path: Path, bundle: Path) -> None:
     assert "did you mean 'kubernetes'" in done.stderr
 
 
+def test_a_waiver_of_no_check(tmp_path: Path, bundle: Path) -> None:
+    done = strongroom("preflight", inventory(tmp_path, bundle, cluster=', "waive": {"snp-cgf": "VLEKs come later"}'))
+    assert done.returncode == 2
+    assert "cluster: waive: found 'snp-cgf', allowed is the id of a check; did you mean 'SNP-CFG'?" in done.stderr
+
+
 def test_an_unreachable_host(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("apply", inventory(tmp_path, bundle, port=free_port()))
     assert done.returncode == 1

@@ -11,9 +11,11 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory_from_files
 
+from strongroom.catalog.load import checks as catalogue
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.inventory import ansible
 from strongroom.model.cluster import STRICT, Inventory, validate
+from strongroom.model.explain import nearest
 from strongroom.report.progress import progress
 
 
@@ -89,6 +91,21 @@ def from_pyinfra(inventory: PyinfraInventory, where: str = "inventory") -> Inven
             raise ConfigError(
                 f"host {other}: cluster: differs from that of host {first}; set it once, in the data of all"
             )
-        return validate(cluster, hosts)
+        valid = validate(cluster, hosts)
+        _refuse_unknown_waivers(valid)
+        return valid
     except ConfigError as error:
         raise ConfigError(*(f"{where}: {line}" for line in str(error).splitlines()), hint=error.hint) from error
+
+
+def _refuse_unknown_waivers(inventory: Inventory) -> None:
+    """A waiver of a check that there is not would look as if something had been accepted, and accept nothing."""
+    known = [check.id for check in catalogue().checks]
+    if unknown := [name for name in inventory.cluster.waive if name not in known]:
+        raise ConfigError(
+            *(
+                f"cluster: waive: found {name!r}, allowed is the id of a check{nearest(name, known)}"
+                for name in unknown
+            ),
+            hint="docs/checks/README.md lists them",
+        )

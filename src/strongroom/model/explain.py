@@ -16,7 +16,8 @@ def nearest(found: str, allowed: Sequence[str]) -> str:
     if not any("-" in one for one in allowed):
         # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
         words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
-    close = words[:1] or get_close_matches(found.lower(), allowed, n=1, cutoff=0.5)
+    spelt = {one.lower(): one for one in allowed}
+    close = words[:1] or [spelt[one] for one in get_close_matches(found.lower(), spelt, n=1, cutoff=0.5)]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
