@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 SEED ?= 1
 N ?= 10
 INPUTS ?= 1000000
+FUZZ ?= 3600
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-system lab test lint unit workers torture relock wheel clean
@@ -44,9 +45,15 @@ test: setup ## Lint, types, unit tests and the lab run end to end.
 workers: setup ## Tests on two hosts at once: a worker joins, every drift, plain pyinfra.
 	$(BIN)/pytest -m workers -v
 
-torture: setup ## Hostile probes, then kills and power cuts inside named steps: SEED=1 N=10 INPUTS=1000000.
+$(VENV)/.fuzz: $(VENV)/.done requirements-fuzz.lock
+	@echo "[setup] a coverage-guided fuzzer into $(VENV), pinned by requirements-fuzz.lock"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-fuzz.lock
+	@touch $@
+
+torture: setup $(VENV)/.fuzz ## Hostile inputs, then kills and power cuts in named steps: SEED=1 N=10 INPUTS=1000000 FUZZ=3600 (s).
 	$(BIN)/python -m tests.hostile --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.fuzz_attest --seed $(SEED) --count $(INPUTS)
+	$(BIN)/python -m tests.fuzz_guided --seed $(SEED) --seconds $(FUZZ)
 	$(BIN)/python -m tests.torture --seed $(SEED) --runs $(N)
 
 relock: setup ## Resolve requirements.lock anew from pyproject.toml.
