@@ -40,6 +40,7 @@ started=$SECONDS status=0
 unshare --mount --pid --fork --kill-child --mount-proc bash -euc '
     root=$1; shift
     mount --make-rprivate /
+    mount --bind "$root" "$root"  # a machine has something mounted on /, and df of busybox finds nothing without
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"; mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/run"
