@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.lab import qemu, ssh, state, vm
+from tests import fingerprint
 
 INVENTORY = Path(__file__).parents[1] / "inventories" / "lab.py"
 STRONGROOM = Path(sys.executable).with_name("strongroom")
@@ -172,8 +173,7 @@ class Checkpoints:
 
 
 def unbroken(lab: state.Lab, checkpoints: Checkpoints) -> dict[str, str]:
-    """The run that all others are held to."""
-    lab = vm.reset(lab.name)
+    """The run that all others are held to, on bare hosts."""
     for name, before in CHECKPOINTS.items():
         for phase in before:
             done = strongroom("apply", "--phase", phase, str(INVENTORY))
@@ -192,6 +192,18 @@ def differing(end: dict[str, str], expected: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+def given_back(lab: state.Lab, bare: dict[str, fingerprint.Fingerprint]) -> str:
+    """Destroy, and the paths in which hosts then differ from what they were before anything was done to them."""
+    done = strongroom("destroy", "--yes", str(INVENTORY))
+    if done.returncode != 0:
+        return f"destroy ended with {done.returncode}:\n{done.stderr[-3000:]}"
+    lines = []
+    for name, before in bare.items():
+        after = fingerprint.take(lab, name)
+        lines += [f"{name}: {line}" for line in fingerprint.differences(before, after, fingerprint.LAB)]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """The long run."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,6 +217,8 @@ def main() -> None:
     kubeconfig = lab.folder / "kubeconfig"
     kubeconfig.unlink(missing_ok=True)
     checkpoints, started = Checkpoints(lab), time.monotonic()
+    lab = vm.reset(lab.name)
+    bare = {host.name: fingerprint.take(lab, host.name) for host in lab.hosts}
     expected = unbroken(lab, checkpoints)
     print(json.dumps({"unbroken": True, "seconds": round(time.monotonic() - started)}), flush=True)
     failed = 0
@@ -225,6 +239,12 @@ def main() -> None:
         if problem:
             print(problem, flush=True)
     print(f"{arguments.runs - failed} passed, {failed} failed", flush=True)
+    started = time.monotonic()
+    if problem := given_back(lab, bare):
+        failed += 1
+        print(problem, flush=True)
+    took = round(time.monotonic() - started)
+    print(json.dumps({"destroyed": True, "as_before": not problem, "seconds": took}), flush=True)
     vm.down(lab.name)
     sys.exit(1 if failed else 0)
 

@@ -23,10 +23,7 @@ printf '# by hand\\n/swapfile none swap sw 0 0\\n' >> /etc/fstab
 systemctl daemon-reload; swapon /swapfile
 sysctl -qw fs.inotify.max_user_instances=555
 """
-EXCEPTIONS = {
-    "/swapfile": "what the kernel swaps out is in it",
-    "/etc/ssh/ssh_host_ed25519_key": "the lab hands it to its host anew at every boot, and PEM has random words in it",
-}
+EXCEPTIONS = {**fingerprint.LAB, "/swapfile": "what the kernel swaps out is in it"}
 KERNEL = (
     "cat /proc/sys/net/ipv4/ip_forward /proc/sys/fs/inotify/max_user_instances; tail -n +2 /proc/swaps | cut -d' ' -f1"
 )
