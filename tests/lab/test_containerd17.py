@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from strongroom.fetch import bundle as bundles
 from strongroom.fetch.go_modules import build_from_go_modules
 from strongroom.lab import ssh, state, vm
 from strongroom.phases.verify import shim_script
-from tests import fingerprint
+from tests import bundled, fingerprint
 from tests.torture import INVENTORY, LEFTOVERS, strongroom
 
 pytestmark = pytest.mark.lab
@@ -85,12 +84,9 @@ def started(lab: state.Lab) -> str:
 
 def crictl(lab: state.Lab, folder: Path) -> None:
     """The bundle's crictl on the host, where nothing stays after a reboot."""
-    bundle = bundles.load(build_from_go_modules())
-    with tarfile.open(bundle.path(bundle.manifest.of("crictl"))) as archive:
-        member = next(one for one in archive if one.name.endswith("crictl"))
-        archive.extract(member, folder, filter="data")
+    program = bundled.program("crictl", "crictl", folder)
     command = [*ssh.command(lab, lab.hosts[0]), "cat > /tmp/crictl; chmod 0755 /tmp/crictl; mkdir -p /tmp/pods"]
-    with (folder / member.name).open("rb") as file:
+    with program.open("rb") as file:
         subprocess.run(command, stdin=file, check=True, timeout=900)
 
 

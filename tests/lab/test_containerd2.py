@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from strongroom.fetch import bundle as bundles
-from strongroom.fetch.go_modules import build_from_go_modules
 from strongroom.phases.context import shims
 from strongroom.plan import containerd
 from strongroom.plan.containerd import CONFIG, IMPORT
 from strongroom.plan.toml_settings import merge
+from tests import bundled
 
 pytestmark = pytest.mark.lab
 
@@ -29,11 +27,7 @@ version = 2
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle's containerd."""
-    bundle, folder = bundles.load(build_from_go_modules()), tmp_path_factory.mktemp("containerd")
-    with tarfile.open(bundle.path(bundle.manifest.of("containerd"))) as archive:
-        member = next(one for one in archive if one.name.endswith("/containerd") or one.name == "containerd")
-        archive.extract(member, folder, filter="data")
-    return folder / member.name
+    return bundled.program("containerd", "containerd", tmp_path_factory.mktemp("containerd"))
 
 
 @pytest.mark.parametrize(
