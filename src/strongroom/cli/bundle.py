@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from strongroom.fetch import bundle, create, go_modules
+from strongroom.errors import ConfigError
+from strongroom.fetch import bundle, create, go_modules, remote_bundle, serving
+from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.http import Client
 
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
@@ -81,6 +84,49 @@ def verify(folder: Annotated[Path, typer.Argument(help="The bundle's folder.")])
     checked = bundle.verify(folder)
     size = sum(artifact.size for artifact in checked.manifest.artifacts)
     typer.echo(f"{folder}: {len(checked.manifest.artifacts)} artifacts, {size} bytes, every SHA-256 as listed")
+    typer.echo(f"bundle.json: {sha256_file(folder / bundle.MANIFEST)}")
+
+
+@app.command("serve")
+def serve(
+    folder: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDR:PORT", help="Where to answer; port 0 takes a free one.")
+    ] = "127.0.0.1:8080",
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="PEM file of a certificate: answer by https.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="PEM file of its key, where that is not in the same file.")
+    ] = None,
+) -> None:
+    """Verify a bundle, then serve it read-only over HTTP until Ctrl-C. Prints how to fetch it."""
+    if tls_key is not None and tls_cert is None:
+        raise ConfigError(f"--tls-key {tls_key}: goes with --tls-cert, which is missing")
+    where = serving.parse_listen(listen)
+    tls = serving.tls_context(tls_cert, tls_key) if tls_cert else None
+    with serving.Server(serving.Shelf.of(folder), where, tls) as server:
+        artifacts = server.shelf.bundle.manifest.artifacts
+        typer.echo(f"{folder}: {len(artifacts)} artifacts at {server.url}; fetch it with:")
+        typer.echo(f"strongroom bundle fetch {server.url} --digest {server.shelf.digest}")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+@app.command("fetch")
+def fetch(
+    url: Annotated[str, typer.Argument(metavar="URL", help="What `bundle serve` prints.")],
+    digest: Annotated[
+        str,
+        typer.Option(
+            "--digest", metavar="SHA256", help="SHA-256 of its bundle.json, known by another way than this one."
+        ),
+    ],
+    out: Out = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Fetch a bundle that another machine serves, every byte verified; run again, it goes on where it was broken off."""
+    typer.echo(remote_bundle.fetch(url, digest, out, Client(ca_file=ca_file)))
 
 
 @app.command("show")
@@ -99,5 +145,6 @@ def show(
         rows.append((a.component, a.version, a.kind, f"{a.size / 2**20:.1f}", note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
     typer.echo(f"{manifest.origin} {manifest.arch} {manifest.digest}")
+    typer.echo(f"bundle.json {sha256_file(folder / bundle.MANIFEST)}")
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

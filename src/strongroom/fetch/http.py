@@ -143,14 +143,22 @@ class Client:
 
         def attempt() -> tuple[str, int]:
             with open(os.devnull, "wb") as nowhere, self._open(url, {}) as response:
-                return _receive(response, nowhere, None, url)
+                return _receive(response, nowhere, None, url, "")
 
         return self._again(url, attempt)
 
     def fetch(
-        self, url: str, out: Path, sha256: str, size: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        out: Path,
+        sha256: str,
+        size: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        pinned_by: str = "the lock",
     ) -> int:
         """Download to ``out``, which appears only with the wanted digest (and size, when known).
+
+        ``pinned_by`` is what says so, for the message.
 
         Returns:
             Its size in bytes.
@@ -164,10 +172,10 @@ class Client:
             handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
             try:
                 with os.fdopen(handle, "wb") as file, self._open(url, headers or {}) as response:
-                    found, received = _receive(response, file, size, url)
+                    found, received = _receive(response, file, size, url, pinned_by)
                 if found != sha256:
                     raise StrongroomError(
-                        f"{url}: its SHA-256 is {found}, and the lock wants {sha256}",
+                        f"{url}: its SHA-256 is {found}, and {pinned_by} wants {sha256}",
                         hint="the file upstream changed, or something between changes it: don't use it",
                     )
                 os.chmod(name, 0o644)
@@ -179,12 +187,14 @@ class Client:
         return self._again(url, attempt)
 
 
-def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str) -> tuple[str, int]:
+def _receive(
+    response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str, pinned_by: str
+) -> tuple[str, int]:
     hashed, received = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         received += len(chunk)
         if size is not None and received > size:
-            raise StrongroomError(f"{url}: is more than the {size} bytes that the lock wants")
+            raise StrongroomError(f"{url}: is more than the {size} bytes that {pinned_by} wants")
         hashed.update(chunk)
         try:
             out.write(chunk)
@@ -192,7 +202,7 @@ def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None
             raise StrongroomError(f"{url}: cannot be written: {error.strerror}") from error
     _complete(response, received)
     if size is not None and received != size:
-        raise StrongroomError(f"{url}: is {received} bytes, and the lock wants {size}")
+        raise StrongroomError(f"{url}: is {received} bytes, and {pinned_by} wants {size}")
     return hashed.hexdigest(), received
 
 

@@ -35,7 +35,7 @@ def go_modules_path() -> Path:
     return paths.catalog("go-modules.lock")
 
 
-def one_line(path: Path, error: ValidationError) -> str:
+def one_line(path: Path | str, error: ValidationError) -> str:
     """The first problem of a validation, as ``file: key: what is wrong, found what``, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
