@@ -304,8 +304,9 @@ class TestCommands:
         code = "import sys; from strongroom.cli.main import main; sys.argv[0] = 'strongroom'; main()"
         command = [sys.executable, "-c", code, "bundle", *words]
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
 
     def test_serve_says_how_to_fetch_and_ends_with_130(
         self, good: Path, tmp_path: Path, environment: dict[str, str]

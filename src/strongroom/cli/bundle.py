@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from strongroom.errors import ConfigError
-from strongroom.fetch import bundle, create, go_modules, remote_bundle, serving
+from strongroom.fetch import bundle, contents, create, go_modules, remote_bundle, serving
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.http import Client
 
@@ -80,8 +80,9 @@ def create_(
 
 @app.command("verify")
 def verify(folder: Annotated[Path, typer.Argument(help="The bundle's folder.")]) -> None:
-    """Hash every file of a bundle and compare with its bundle.json."""
+    """Hash every file of a bundle and compare with its bundle.json; read what is in the archives, programs and images."""
     checked = bundle.verify(folder)
+    contents.check(checked)
     size = sum(artifact.size for artifact in checked.manifest.artifacts)
     typer.echo(f"{folder}: {len(checked.manifest.artifacts)} artifacts, {size} bytes, every SHA-256 as listed")
     typer.echo(f"bundle.json: {sha256_file(folder / bundle.MANIFEST)}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, chart, lockfile, registry, staging, tarball
+from strongroom.fetch import bundle, chart, contents, lockfile, registry, staging, tarball
 from strongroom.fetch.go_toolchain import machine_arch
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.fetch.http import Client
@@ -93,6 +93,8 @@ def create(
             {"arch": wanted_arch, "origin": "upstream", "digest": f"sha256:{digest}", "artifacts": artifacts}
         )
         bundle.write_manifest(manifest, folder)
+        with progress.step("reading what was downloaded"):
+            contents.check(bundle.load(folder))
 
     def usable(folder: Path) -> bool:
         return bundle.load(folder).manifest.digest == f"sha256:{digest}"

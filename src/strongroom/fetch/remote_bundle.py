@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, staging
+from strongroom.fetch import bundle, contents, staging
 from strongroom.fetch.bundle import MANIFEST
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.fetch.http import Client
@@ -48,7 +48,7 @@ def fetch(url: str, digest: str, out: Path | None, client: Client) -> Path:
         manifest = bundle.parse_manifest(text, f"{base}/{MANIFEST}")
         _download(manifest, base, folder, client)
         (folder / MANIFEST).write_bytes(text)
-        bundle.verify(folder)
+        contents.check(bundle.verify(folder))
 
     def usable(folder: Path) -> bool:
         return sha256_bytes((folder / MANIFEST).read_bytes()) == wanted and bool(bundle.verify(folder))

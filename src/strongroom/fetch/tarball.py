@@ -7,7 +7,7 @@ import io
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,11 @@ def write(members: Iterable[Member], out: BinaryIO) -> None:
                 tar.addfile(member.info(), content)
 
 
-def listing(archive: Path, strip: int, subdir: str = "") -> tuple[BundledFile, ...]:
+Look = Callable[[BundledFile, bytes], None]
+"""Is shown each regular file of an archive, with its first bytes."""
+
+
+def listing(archive: Path, strip: int, subdir: str = "", look: Look | None = None) -> tuple[BundledFile, ...]:
     """What ``tar --strip-components=STRIP`` makes of an archive in SUBDIR: its files and links, sorted by path.
 
     Folders are left out. Understands what :mod:`tarfile` reads, and ``.tar.zst`` through the program ``zstd``.
@@ -86,7 +90,7 @@ def listing(archive: Path, strip: int, subdir: str = "") -> tuple[BundledFile, .
             for info in tar:
                 path = _unpacked(info.name, strip, subdir)
                 if path and not info.isdir():
-                    found[path] = _listed(tar, info, path, found.get(_unpacked(info.linkname, strip, subdir)))
+                    found[path] = _listed(tar, info, path, found.get(_unpacked(info.linkname, strip, subdir)), look)
     except (tarfile.TarError, EOFError, OSError, ValidationError) as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     return tuple(found[path] for path in sorted(found))
@@ -153,7 +157,9 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _listed(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: BundledFile | None) -> BundledFile:
+def _listed(
+    tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: BundledFile | None, look: Look | None
+) -> BundledFile:
     if info.issym():
         return BundledFile(path=path, mode="0777", target=info.linkname)
     if info.islnk():
@@ -163,10 +169,14 @@ def _listed(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: Bund
     content = tar.extractfile(info) if info.isreg() else None
     if content is None:
         raise StrongroomError(f"{info.name}: is neither file, link nor folder")
-    hashed = hashlib.sha256()
+    hashed, head = hashlib.sha256(), b""
     while chunk := content.read(1 << 20):
         hashed.update(chunk)
-    return BundledFile(path=path, sha256=hashed.hexdigest(), mode=f"0{info.mode & 0o7777:03o}")
+        head = head or chunk[:64]
+    entry = BundledFile(path=path, sha256=hashed.hexdigest(), mode=f"0{info.mode & 0o7777:03o}")
+    if look is not None:
+        look(entry, head)
+    return entry
 
 
 @contextmanager
