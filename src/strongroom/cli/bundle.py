@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from strongroom.cli.network import NetworkOf, network_of
 from strongroom.errors import ConfigError
-from strongroom.fetch import bundle, contents, create, go_modules, remote_bundle, serving
+from strongroom.fetch import bundle, contents, create, go_modules, network, remote_bundle, serving
 from strongroom.fetch.hashing import sha256_file
-from strongroom.fetch.http import Client
 
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
 
@@ -59,10 +59,15 @@ CaFile = Annotated[
 def build(
     road: Annotated[Road, typer.Option("--from", help="Build from Go modules, or download releases.")],
     out: Out = None,
+    inventory: NetworkOf = None,
 ) -> None:
     """Build a bundle and print its folder; one that is in the cache already is found at once."""
-    made = go_modules.build_from_go_modules(out) if road is Road.GO_MODULES else create.create(out)
-    typer.echo(made)
+    settings = network_of(inventory)
+    if road is Road.UPSTREAM:
+        typer.echo(create.create(out, client=network.client(settings)))
+        return
+    with network.environment(settings) as variables:
+        typer.echo(go_modules.build_from_go_modules(out, variables))
 
 
 @app.command("create")
@@ -72,9 +77,10 @@ def create_(
     arch: ForArch = None,
     versions: Versions = None,
     ca_file: CaFile = None,
+    inventory: NetworkOf = None,
 ) -> None:
     """Download everything that the lock pins, and print the bundle's folder."""
-    client = Client(ca_file=ca_file)
+    client = network.client(network_of(inventory), ca_file)
     typer.echo(create.create(out, lock, arch.value if arch else None, create.parse_versions(versions or []), client))
 
 
@@ -125,9 +131,10 @@ def fetch(
     ],
     out: Out = None,
     ca_file: CaFile = None,
+    inventory: NetworkOf = None,
 ) -> None:
     """Fetch a bundle that another machine serves, every byte verified; run again, it goes on where it was broken off."""
-    typer.echo(remote_bundle.fetch(url, digest, out, Client(ca_file=ca_file)))
+    typer.echo(remote_bundle.fetch(url, digest, out, network.client(network_of(inventory), ca_file)))
 
 
 @app.command("show")

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from strongroom import paths
+from strongroom.cli.network import NetworkOf, network_of
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import create, lockfile
+from strongroom.fetch import create, lockfile, network
 from strongroom.fetch.go_recipe import check_pins
-from strongroom.fetch.http import Client
 
 app = typer.Typer(help="The pins of every remote byte.", no_args_is_help=True)
 
@@ -50,6 +50,7 @@ def update(
     arch: Annotated[Arch | None, typer.Option("--arch", help="Only this architecture.")] = None,
     component: Annotated[list[str] | None, typer.Option("--component", help="Only this one; repeatable.")] = None,
     ca_file: Annotated[Path | None, typer.Option("--ca-file", help="PEM file of a private CA to trust.")] = None,
+    inventory: NetworkOf = None,
     modules: Annotated[
         bool, typer.Option("--go-modules", help="Write go-modules.lock in place of artifacts.lock.")
     ] = False,
@@ -68,7 +69,8 @@ def update(
     known = {entry.component for entry in content.artifacts}
     if unknown := sorted(set(component or ()) - known):
         raise ConfigError(f"--component {unknown[0]}: is not in the lock, which has {', '.join(sorted(known))}")
-    updated, failed = create.update(content, arch.value if arch else None, component or (), Client(ca_file=ca_file))
+    client = network.client(network_of(inventory), ca_file)
+    updated, failed = create.update(content, arch.value if arch else None, component or (), client)
     lockfile.write(lock, lockfile.dump(updated))
     typer.echo(
         f"{lock}: pinned {len(content.unpinned()) - len(updated.unpinned())}, unpinned {len(updated.unpinned())}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import bundle, go_chart, oci_image, staging, tarball
+from strongroom.fetch import bundle, contents, go_chart, oci_image, staging, tarball
 from strongroom.fetch.go_recipe import GoRecipe, recipe
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.tarball import Member
@@ -22,11 +23,12 @@ from strongroom.model.lock import GoComponent, GoModule
 from strongroom.report.progress import progress
 
 
-def build_from_go_modules(out: Path | None = None) -> Path:
+def build_from_go_modules(out: Path | None = None, network: Mapping[str, str] | None = None) -> Path:
     """Build, or find in the cache, the bundle of this machine's architecture.
 
     Args:
         out: where to copy it to; it must not exist yet. None: it stays in the cache.
+        network: variables of proxies and of a private CA, for Go's toolchain.
 
     Returns:
         The bundle's folder. A bundle found in the cache was checked by names and sizes alone; whoever installs from it
@@ -37,7 +39,7 @@ def build_from_go_modules(out: Path | None = None) -> Path:
     """
     if out is not None:
         staging.refuse_existing(out)
-    wanted = recipe()
+    wanted = recipe(network=network)
     final = paths.cache_dir() / "bundles" / wanted.digest.removeprefix("sha256:")
     staging.appear(final, lambda folder: _build_into(wanted, folder), lambda folder: _usable(folder, wanted.digest))
     return final if out is None else bundle.copy(final, out)
@@ -68,6 +70,7 @@ def _build_into(wanted: GoRecipe, folder: Path) -> None:
     _check_image_names(wanted, artifacts, folder)
     manifest = BundleManifest(arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts))
     bundle.write_manifest(manifest, folder)
+    contents.check(bundle.load(folder))
 
 
 def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path) -> None:

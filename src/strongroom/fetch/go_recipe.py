@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def c_compiler() -> str:
     return ", ".join(said)
 
 
-def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:
+def recipe(
+    lock_path: Path | None = None, root: Path | None = None, network: Mapping[str, str] | None = None
+) -> GoRecipe:
     """Read the lock, check the pins, find the tools, and compute the digest.
 
     Raises:
@@ -121,7 +124,7 @@ def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:
     lock = lockfile.load_go(lock_path)
     for module in lock.modules:
         check_pins(module, root)
-    go, closure, compiler = toolchain(lock, root / lock.modules[0].name), nft.closure(), c_compiler()
+    go, closure, compiler = toolchain(lock, root / lock.modules[0].name, network), nft.closure(), c_compiler()
     lines = [f"packing {PACKING}", f"arch {go.arch}", f"go {go.version}", f"cc {compiler}", f"nft {closure.digest}"]
     lines.append(f"lock {sha256_bytes(lock.model_dump_json().encode())}")
     lines += [f"{path.relative_to(root)} {sha256_file(path)}" for path in sources(root)]
