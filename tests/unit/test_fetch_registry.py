@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, create, lockfile, registry
+from strongroom.fetch import bundle, create, lockfile, pinning, registry
 from strongroom.fetch.http import Client, RefusedError
 from strongroom.model.lock import Lock
 from tests.unit.test_chart import fake_helm, objects
@@ -338,7 +338,7 @@ class TestCreate:
         text = lock.read_text().replace(SHA, "unpinned").replace(image.index, "unpinned")
         lock.write_text(text.replace(hashlib.sha256(KATA).hexdigest(), "unpinned"))
         image.server.replies["/kata.tgz"] = Reply(status=404)
-        updated, failed = create.update(lockfile.load(lock), None, (), client)
+        updated, failed = pinning.update(lockfile.load(lock), None, (), client)
         kata, pause, runc = updated.artifacts
         assert (runc.sha256, runc.size, pause.digest) == (SHA, len(DATA), image.index)
         assert not kata.pinned

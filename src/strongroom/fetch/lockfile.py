@@ -92,6 +92,8 @@ def write(path: Path, text: str) -> None:
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:
