@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from strongroom import paths
+from strongroom.catalog.load import hosts
 from strongroom.cli.lock import app
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import create, lockfile, pinning
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.http import Client
 from strongroom.model.lock import Lock, LockEntry, version_key
+from strongroom.model.platform import Platform
 from tests.unit.test_fetch import DATA, Reply, Server, serve
 from tests.unit.test_fetch import SHA as DATA_SHA
 
@@ -80,8 +82,8 @@ class TestPackaged:
         for entry in lockfile.load().artifacts:
             where = entry.url or entry.image or ""
             assert entry.version in where, entry
-            # A chart is for every architecture.
-            assert entry.url is None or entry.arch in entry.url or entry.kind == "manifest", entry
+            # A chart is for every architecture; firmware is for one that its archive does not name.
+            assert entry.url is None or entry.arch in entry.url or entry.kind == "manifest" or entry.only, entry
 
     def test_urls_and_images_are_not_repeated(self) -> None:
         urls = [entry.url for entry in lockfile.load().artifacts if entry.url and entry.kind != "manifest"]
@@ -93,6 +95,7 @@ class TestPackaged:
         roads = lockfile.load(), lockfile.load_go()
         ours = {component.component for component in roads[1].components}
         assert {entry.component for entry in roads[0].artifacts} - ours == {
+            "amd-sev-firmware",
             "cilium-agent",
             "cilium-operator",
             "kata-go",
@@ -117,6 +120,7 @@ class TestRefusals:
             (lock({**ENTRY, "size": 0}), ("artifacts.0.size", "0")),
             (lock({**ENTRY, "image": "a/b:1"}), ("runc 1.4.3", "no image")),
             (lock({**IMAGE, "sums": "https://example.org/sums"}), ("pause 3.10", "sums belongs to url")),
+            (lock({**ENTRY, "only": ["a"]}), ("runc 1.4.3", "only belongs to the kind archive")),
             (lock({**ENTRY, "sums": "ftp://x"}), ("artifacts.0.sums", "ftp://x")),
             (lock({**IMAGE, "digest": None}), ("pause 3.10", "a digest")),
             (lock({**IMAGE, "digest": SHA}), ("artifacts.0.digest", SHA[:20])),
@@ -170,6 +174,17 @@ class TestRefusals:
         with pytest.raises(ConfigError) as caught:
             create.selection(packaged, "amd64", {"kata": "3.32.0"}, "artifacts.lock")
         assert "kata 3.32.0" not in str(caught.value)
+
+
+def test_sev_firmware_is_taken_only_when_it_is_asked_for_and_has_the_name_that_hosts_look_for() -> None:
+    packaged = lockfile.load()
+    (version,) = packaged.versions("amd-sev-firmware")
+    assert hosts().of(Platform.SNP).firmware == "amd-sev-firmware"
+    assert "amd-sev-firmware" not in {entry.component for entry in packaged.select("amd64")}
+    chosen = {entry.component: entry for entry in packaged.select("amd64", {"amd-sev-firmware": version})}
+    assert not chosen["amd-sev-firmware"].pinned, "nobody here has seen its sum"
+    with pytest.raises(ConfigError, match=r"amd-sev-firmware: the lock has no .* for arm64"):
+        packaged.select("arm64", {"amd-sev-firmware": version})
 
 
 def test_versions_are_sorted_by_number() -> None:

@@ -111,7 +111,7 @@ def _download_all(chosen: Sequence[LockEntry], folder: Path, client: Client) -> 
         futures = [
             pool.submit(_rendered, entry, folder, client, helm, kubernetes)
             if entry.kind == "manifest"
-            else pool.submit(_download, entry, folder, client)
+            else pool.submit(_picked if entry.only else _download, entry, folder, client)
             for entry in chosen
         ]
         try:
@@ -132,6 +132,20 @@ def _rendered(entry: LockEntry, folder: Path, client: Client, helm: str, kuberne
         chart.render(helm, archive, entry.component, kubernetes, path)
     progress.say(f"{entry}: {path.stat().st_size} bytes, rendered for Kubernetes {kubernetes}")
     return _listed(entry, path, f" (chart, rendered for Kubernetes {kubernetes})")
+
+
+def _picked(entry: LockEntry, folder: Path, client: Client) -> Artifact:
+    """Download an archive and keep the files of it that are wanted; the rest doesn't go into the bundle."""
+    assert entry.url is not None
+    assert entry.sha256 is not None
+    path = folder / f"{entry.component}-{entry.version}-{entry.arch}.tar"
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        archive = Path(work, f"{entry.component}-{entry.version}{_suffix(entry.url)}")
+        client.fetch(entry.url, archive, entry.sha256, entry.size)
+        tarball.pick(archive, entry.prefix, entry.only, path)
+    progress.say(f"{entry}: {path.stat().st_size} bytes, {len(entry.only)} files of {Path(entry.url).name}")
+    files = tarball.listing(path, 0, entry.subdir)
+    return _listed(entry, path, f" ({len(entry.only)} files of {Path(entry.url).name})", files=files)
 
 
 def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from pydantic import ValidationError
 
 from strongroom.errors import StrongroomError
 from strongroom.model.bundle import BundledFile
+
+#: What reading a damaged archive raises; the decompressors' own errors come through in the middle of a member.
+_BROKEN = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def listing(archive: Path, strip: int, subdir: str = "", look: Look | None = Non
                 path = _unpacked(info.name, strip, subdir)
                 if path and not info.isdir():
                     found[path] = _listed(tar, info, path, found.get(_unpacked(info.linkname, strip, subdir)), look)
-    except (tarfile.TarError, EOFError, OSError, ValidationError) as error:
+    except (*_BROKEN, ValidationError) as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     return tuple(found[path] for path in sorted(found))
 
@@ -111,12 +116,35 @@ def member(archive: Path, strip: int, subdir: str, wanted: BundledFile) -> bytes
                     if hashlib.sha256(content).hexdigest() != wanted.sha256:
                         break
                     return content
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _BROKEN as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     raise StrongroomError(
         f"{archive.name}: has no {wanted.path} with the SHA-256 that the bundle lists",
         hint="the file is damaged or was changed: make the bundle again",
     )
+
+
+def pick(archive: Path, prefix: str, names: Iterable[str], out: Path) -> None:
+    """Write a tar of some files of an archive, by their names below a prefix.
+
+    Raises:
+        StrongroomError: it is no archive, or one of them is not there or no regular file.
+    """
+    wanted = {f"{prefix}/{name}" if prefix else name: name for name in names}
+    found: dict[str, Member] = {}
+    try:
+        with _open(archive) as tar:
+            for info in tar:
+                name = wanted.get(info.name.removeprefix("./"))
+                file = tar.extractfile(info) if name and info.isreg() else None
+                if name and file:
+                    found[name] = Member(name, 0o755 if info.mode & 0o100 else 0o644, data=file.read())
+    except _BROKEN as error:
+        raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
+    if missing := sorted(set(wanted.values()) - set(found)):
+        raise StrongroomError(f"{archive.name}: has no file {prefix + '/' if prefix else ''}{missing[0]}")
+    with out.open("wb") as file:
+        write(found.values(), file)
 
 
 def strip_for(archive: Path, prefix: str) -> int:
@@ -138,7 +166,7 @@ def strip_for(archive: Path, prefix: str) -> int:
                 if not info.name.removeprefix("./").startswith(f"{prefix}/"):
                     raise StrongroomError(f"{archive.name}: its member {info.name} is not below {prefix}/")
                 dotted.add(info.name.startswith("./"))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _BROKEN as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     if len(dotted) != 1:
         raise StrongroomError(f"{archive.name}: has no files, or only some of their names begin with ./")
