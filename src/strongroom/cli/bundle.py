@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,9 @@ class Arch(StrEnum):
     ARM64 = "arm64"
 
 
+_ARCHES: dict[Arch, Literal["amd64", "arm64"]] = {Arch.AMD64: "amd64", Arch.ARM64: "arm64"}
+
+
 class Format(StrEnum):
     """How ``show`` prints."""
 
@@ -59,15 +62,23 @@ CaFile = Annotated[
 def build(
     road: Annotated[Road, typer.Option("--from", help="Build from Go modules, or download releases.")],
     out: Out = None,
+    arch: ForArch = None,
+    sysroot: Annotated[
+        Path | None,
+        typer.Option("--sysroot", metavar="DIR", help="C libraries of --arch, where this machine is of another one."),
+    ] = None,
     inventory: NetworkOf = None,
 ) -> None:
     """Build a bundle and print its folder; one that is in the cache already is found at once."""
     settings = network_of(inventory)
+    wanted = arch.value if arch else None
     if road is Road.UPSTREAM:
-        typer.echo(create.create(out, client=network.client(settings)))
+        if sysroot is not None:
+            raise ConfigError("--sysroot: goes with --from go-modules only; what is downloaded is built already")
+        typer.echo(create.create(out, arch=wanted, client=network.client(settings)))
         return
     with network.environment(settings) as variables:
-        typer.echo(go_modules.build_from_go_modules(out, variables))
+        typer.echo(go_modules.build_from_go_modules(out, variables, _ARCHES[arch] if arch else None, sysroot))
 
 
 @app.command("create")

@@ -66,6 +66,8 @@ class Toolchain:
     arch: Arch
     network: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables of the inventory's proxies and CA, over the operator's; may have a password in them."""
+    c: Mapping[str, str] = field(default_factory=dict)
+    """Variables of a C compiler for another architecture."""
 
     def run(self, arguments: Sequence[str], cwd: Path, cgo: bool = False) -> str:
         """Run ``go`` in a module's folder; its output.
@@ -73,7 +75,7 @@ class Toolchain:
         Raises:
             StrongroomError: it failed; the message has its last line, the hint how to see all.
         """
-        env = {**environment(self.version, self.arch), **self.network, "CGO_ENABLED": str(int(cgo))}
+        env = {**environment(self.version, self.arch), **self.c, **self.network, "CGO_ENABLED": str(int(cgo))}
         done = subprocess.run(["go", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no output"]
