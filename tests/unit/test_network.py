@@ -181,7 +181,7 @@ def tunnelling(wanted: str | None) -> Iterator[tuple[int, list[str]]]:
             client.close()
             return
         host, _, port = text.split()[1].rpartition(":")
-        with socket.create_connection((host, int(port))) as target:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port))) as target:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             back = threading.Thread(target=pump, args=(target, client), daemon=True)
             back.start()
