@@ -61,6 +61,9 @@ def main(folder: Path) -> None:
     chosen = ["--phase", "runtime", "--skip-phase", "preflight", "--output", "json"]
     with serving(folder, [SERVER]):
         found["plan"] = strongroom("plan", str(folder / "inventory.py"), "--bundle", str(folder / "fetched"), *chosen)
+    run("mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", "/opt")
+    with serving(folder, [SERVER]):
+        found["noexec"] = strongroom("plan", str(folder / "inventory.py"), "--bundle", str(folder / "fetched"), *chosen)
     print(json.dumps(found))
 
 

@@ -383,8 +383,8 @@ class TestOnHosts:
         with pytest.raises(
             ConfigError, match=r"network\.proxy\.https: found 'env:MY_PROXY', allowed with network\.on_hosts"
         ):
-            on_hosts.refuse_unfit(ours.cluster)
-        on_hosts.refuse_unfit(inventory("qemu", network={"proxy": {"https": "env:MY_PROXY"}}).cluster)
+            on_hosts.refuse_unfit(ours)
+        on_hosts.refuse_unfit(inventory("qemu", network={"proxy": {"https": "env:MY_PROXY"}}))
 
     @pytest.mark.parametrize("which", ["key", "none", "text"])
     def test_a_ca_that_is_none(self, tmp_path: Path, which: str) -> None:
@@ -394,7 +394,7 @@ class TestOnHosts:
         told = {"key": "has a private key in it", "none": "cannot be read", "text": "has no certificate"}[which]
         settings = {"ca_file": str(tmp_path / file), "mirrors": {"quay.io": ["https://m"]}, "on_hosts": True}
         with pytest.raises(ConfigError, match=told):
-            on_hosts.on_host(inventory("qemu", network=settings))
+            on_hosts.refuse_unfit(inventory("qemu", network=settings))
 
     @pytest.mark.parametrize(
         ("version", "document", "path"),

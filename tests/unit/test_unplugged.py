@@ -63,3 +63,8 @@ def test_from_serving_to_a_plan_with_the_network_unplugged(tmp_path: Path) -> No
     installs = {change["sentence"] for change in planned["changes"] if change["resource"].startswith("component ")}
     assert {f"install {name} 1 (absent)" for name in ("runc", "containerd", "cni-plugins", "kata")} <= installs
     assert planned["executions"] == {"cp1": 1}
+    refused = found["noexec"]
+    assert (refused["code"], refused["out"]) == (1, "")
+    lines = [line for line in refused["err"].splitlines() if line.startswith("strongroom: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("strongroom: cp1: /opt/strongroom: /opt is mounted noexec, allowed is rw and exec")

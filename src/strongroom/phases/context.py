@@ -33,7 +33,7 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
         StrongroomError: the bundle is damaged; the line names the file.
     """
     chosen = choose(inventory, shims())
-    network.refuse_unfit(inventory.cluster)
+    network.refuse_unfit(inventory)
     folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
     if folder is None:
         raise ConfigError(

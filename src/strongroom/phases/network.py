@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Cluster, Inventory
+from strongroom.model.cluster import Inventory
 from strongroom.model.network import Network, is_reference, overrides, server
 from strongroom.plan.files import File
 from strongroom.plan.resource import Resource
@@ -64,13 +64,14 @@ def on_host(inventory: Inventory) -> HostNetwork:
     return HostNetwork(tuple(files), folders, restart_on, CERTS if network.mirrors else None)
 
 
-def refuse_unfit(cluster: Cluster) -> None:
-    """A proxy's password on a host, where every user of it could read the unit's environment.
+def refuse_unfit(inventory: Inventory) -> None:
+    """All that can be refused before anything connects: a proxy's password on a host, where every user of it could read the
+    unit's environment, and a CA that is none.
 
     Raises:
-        ConfigError: a proxy is given as a reference, and wanted on hosts.
+        ConfigError: a proxy is given as a reference, and wanted on hosts; or as :func:`on_host`.
     """
-    proxy = cluster.network.proxy
+    cluster, proxy = inventory.cluster, inventory.cluster.network.proxy
     for key, text in (("http", proxy.http), ("https", proxy.https)):
         if cluster.network.on_hosts and text is not None and is_reference(text):
             raise ConfigError(
@@ -78,6 +79,7 @@ def refuse_unfit(cluster: Cluster) -> None:
                 " unit's environment is no place for a password",
                 hint="let the proxy know the hosts by their addresses, or leave on_hosts out",
             )
+    on_host(inventory)
 
 
 def _variables(inventory: Inventory) -> bytes:

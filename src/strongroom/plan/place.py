@@ -42,7 +42,7 @@ class Place(Resource):
         if machine is not None and machine != MACHINES.get(self.arch):
             raise StrongroomError(
                 f"its processor is {machine}, allowed is {MACHINES.get(self.arch, self.arch)}: the bundle is for {self.arch};"
-                " nothing was changed",
+                " this phase has changed nothing here",
                 hint="use a bundle for this host's architecture: strongroom bundle create --arch",
             )
         for path, wanted in ((self.prefix, ("rw", "exec")), (STATE, ("rw",))):
@@ -52,7 +52,7 @@ class Place(Resource):
             if refused:
                 raise StrongroomError(
                     f"{path}: {mount} is mounted {' and '.join(refused)}, allowed is {' and '.join(wanted)}: strongroom"
-                    f" {'puts its programs' if 'exec' in wanted else 'keeps its notes'} there; nothing was changed",
+                    f" {'puts its programs' if 'exec' in wanted else 'keeps its notes'} there; this phase has changed nothing here",
                     hint=f"mount -o remount,{','.join(_OPPOSITE[word] for word in refused)} {mount}, and so in /etc/fstab",
                 )
         return []
