@@ -478,6 +478,12 @@ class TestNoLongerAskedFor:
         assert said == f"remove {self.PATH}, which the inventory no longer asks for"
         assert (rig.read(self.PATH) if rig.path(self.PATH).exists() else None) == theirs
 
+    def test_only_what_containerd_read_at_its_start_restarts_it(self) -> None:
+        stale = on_hosts.on_host(inventory("qemu")).resources()[0]
+        first, second = stale.steps(Observed((f"file={on_hosts.DROP_IN}", f"file={self.PATH}")))
+        assert "try-restart containerd.service" in first.script
+        assert "systemctl" not in second.script.replace("daemon-reload", "")
+
     def test_it_stops_at_nothing_of_somebody_elses(self) -> None:
         stale = Stale("x", ("/nowhere/*",), ("/a",))
         assert stale.steps(Observed(("file=/a",))) == []

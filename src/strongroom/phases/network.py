@@ -21,7 +21,7 @@ CERTS = "/etc/containerd/certs.d"
 CA = f"{CERTS}/strongroom-ca.pem"
 UNIT_FOLDER = "/etc/systemd/system/containerd.service.d"
 DROP_IN = f"{UNIT_FOLDER}/20-strongroom-network.conf"
-#: Read again at each start only, so one that was taken away is forgotten by a restart.
+#: A unit's environment is read at its start only; hosts.toml are read at each pull.
 _FORGET = "systemctl daemon-reload; systemctl try-restart containerd.service"
 
 
@@ -37,7 +37,8 @@ class HostNetwork:
     def resources(self) -> Sequence[Resource]:
         """The files, and that no others of ours are left."""
         places = (DROP_IN, f"{CERTS}/*/hosts.toml", CA)
-        return [Stale("network settings", places, tuple(file.path for file in self.files), _FORGET), *self.files]
+        wanted = tuple(file.path for file in self.files)
+        return [Stale("network settings", places, wanted, ((DROP_IN, _FORGET),)), *self.files]
 
 
 def on_host(inventory: Inventory) -> HostNetwork:

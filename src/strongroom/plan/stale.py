@@ -14,13 +14,13 @@ MARK = "# Managed by strongroom"
 class Stale(Resource):
     """Files at ``places`` (shell patterns) that begin with our mark and are not among ``wanted``.
 
-    ``after`` is what has to be done once one was removed that a running program has read.
+    ``after`` has, for a file that a running program read at its start, what makes it forget.
     """
 
     name: str
     places: tuple[str, ...]
     wanted: tuple[str, ...]
-    after: str = ""
+    after: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
@@ -43,6 +43,5 @@ class Stale(Resource):
         (undo,) = File(path, b"", keep=True).undo(Observed(("sha256=ours", "kept=yes")))
         folder = quote(path.rpartition("/")[0])
         script = f"{undo.script}\nrmdir --ignore-fail-on-non-empty {folder}"
-        if self.after:
-            script += f"\n{self.after}"
+        script += "".join(f"\n{what}" for file, what in self.after if file == path)
         return Step(self.key, f"remove {path}, which the inventory no longer asks for", script)
