@@ -26,7 +26,7 @@ from strongroom.fetch import bundle, remote_bundle
 from strongroom.fetch.http import Client
 from strongroom.fetch.serving import Server, Shelf, parse_listen, tls_context
 from tests.unit.test_bundle import CONTENTS, good
-from tests.unit.test_fetch import authority
+from tests.unit.test_fetch import Reply, authority, serve
 
 __all__ = ["good"]  # a fixture
 
@@ -361,6 +361,36 @@ class TestCommands:
         assert "runc-1: there already" in err
         assert bundle.verify(tmp_path / "out").manifest == bundle.load(good).manifest
         assert not (tmp_path / ".making-out").exists()
+
+    def test_an_inventorys_proxy_is_used_and_its_mistakes_are_told(
+        self, good: Path, tmp_path: Path, environment: dict[str, str]
+    ) -> None:
+        """The name of the server is nobody's: only the proxy, which is this side's, answers for it."""
+        file = tmp_path / "inventory.py"
+        text = (
+            "control_plane = [('cp1', {'address': '192.0.2.1'})]\n"
+            "all = (control_plane, {'cluster': {'name': 'a', 'claim': 'none', 'network': NETWORK}})\n"
+        )
+        environment = {**environment, "MY_PROXY": ""}
+        digest = hashlib.sha256((good / "bundle.json").read_bytes()).hexdigest()
+        words = ("fetch", "http://bundle.invalid", "--digest", digest, "--out", str(tmp_path / "out"))
+        for served in serve():
+            for path in good.rglob("*"):
+                if path.is_file():
+                    served.replies[f"http://bundle.invalid/{path.relative_to(good)}"] = Reply(path.read_bytes())
+            file.write_text(text.replace("NETWORK", "{'proxy': {'http': 'env:MY_PROXY'}}"))
+            refused = self.start(environment, *words, "--network-of", str(file))
+            _, err = refused.communicate(timeout=60)
+            assert refused.returncode == 2
+            assert "network.proxy.http: env:MY_PROXY: that variable is not set" in err
+            environment["MY_PROXY"] = served.url.replace("//", "//me:hunter2@")
+            done = self.start(environment, *words, "--network-of", str(file))
+            out, err = done.communicate(timeout=60)
+            assert done.returncode == 0, err
+            assert "hunter2" not in out + err
+            assert {path for path, _ in served.asked} == set(served.replies)
+            assert all("Proxy-Authorization" in {key.title() for key in headers} for _, headers in served.asked)
+        assert bundle.verify(tmp_path / "out").manifest == bundle.load(good).manifest
 
     def test_the_digest_is_required(self, environment: dict[str, str]) -> None:
         done = self.start(environment, "fetch", "http://127.0.0.1:9")
