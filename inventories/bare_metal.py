@@ -113,6 +113,20 @@ cluster = {
         },
         # "nfd": True,  # Node Feature Discovery runs: pods of SNP and TDX shims ask for one of the host's keys
     },
+    # How downloads reach the world, for every tool that downloads: `--network-of THIS_FILE` with bundle, lock and collateral.
+    "network": {
+        "proxy": {
+            # "http": "http://proxy.example:3128",
+            # "https": "http://proxy.example:3128",  # one with a password: "env:MY_PROXY", or "file:PATH" (mode 0600)
+            # "no_proxy": [".example", "10.0.0.0/8"],
+        },
+        # Asked before a registry, in this order; a path is kept, and one that begins with /v2 is the API's own (Harbor).
+        "mirrors": {
+            # "registry.k8s.io": ["https://mirror.example", "https://harbor.example/v2/k8s"],
+        },
+        # "ca_file": "/etc/ssl/private-ca.pem",  # trusted besides the system's CAs
+        # "on_hosts": True,  # containerd pulls your pods' images by the same; hosts themselves are set up from the bundle
+    },
     # Preflight checks to waive by their id, with the reason that every report then shows.
     "waive": {
         # "C-CLOCK": "the rack has no route to a time server until June",

@@ -48,7 +48,7 @@ def test_the_program_reads_the_drop_in_beside_any_main_configuration(
     text = containerd.empty_config(version) if config is None else config
     document = tomllib.loads(text)
     shim = shims()["qemu-coco-dev"]
-    handlers = containerd.handler_settings(version, document, "example/pause:1", (shim,))
+    handlers = containerd.handler_settings(version, document, "example/pause:1", (shim,), "/etc/containerd/certs.d")
     main = merge(text, containerd.main_settings(version, document, handlers), CONFIG)
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "10-strongroom.toml").write_bytes(containerd.drop_in(document, handlers))
@@ -65,6 +65,7 @@ def test_the_program_reads_the_drop_in_beside_any_main_configuration(
     assert handler["options"]["ConfigPath"] == shim.config_path
     assert runtime["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is True
     assert dump["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == "example/pause:1"
+    assert dump["plugins"]["io.containerd.cri.v1.images"]["registry"]["config_path"] == "/etc/containerd/certs.d"
     folders = {runtime["cni"].get("bin_dir"), *(runtime["cni"].get("bin_dirs") or [])}
     assert "/opt/cni/bin" in folders
     assert not [name for name in dump.get("disabled_plugins", []) if "cri" in name]

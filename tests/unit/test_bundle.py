@@ -152,7 +152,12 @@ OBJECTS = artifact("cilium", b"x", kind="manifest", files=[])
         (manifest({**IMAGE, "files": RUNC["files"]}), "no files"),
         (manifest(RUNC, RUNC), "twice"),
         (manifest({**RUNC, "arch": "arm64"}), "not for amd64"),
-        (manifest(RUNC, schema_version=2), "schema_version"),
+        (
+            manifest(RUNC, schema_version=2),
+            "schema_version: found 2, allowed is 1: a newer strongroom made this bundle",
+        ),
+        ({"schema_version": 7, "parts": "of another form"}, "found 7, allowed is 1: a newer strongroom"),
+        (manifest(RUNC, schema_version=0), "schema_version"),
         (manifest(RUNC, origin="somewhere"), "origin"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, create, lockfile, registry
+from strongroom.fetch import bundle, create, lockfile, pinning, registry
 from strongroom.fetch.http import Client, RefusedError
 from strongroom.model.lock import Lock
 from tests.unit.test_chart import fake_helm, objects
@@ -250,6 +250,62 @@ class TestCreate:
         assert made.of("pause").image_digest == image.manifests["amd64"]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lock", "b"]
 
+    @pytest.mark.parametrize("pack", ["w:xz", "w:gz", "w"])
+    def test_some_files_of_an_archive(
+        self, lock: Path, image: Image, client: Client, tmp_path: Path, pack: str
+    ) -> None:
+        firmware = self.firmware(pack, "amd/sev-a.sbin", "amd/sev-b.sbin", "other/huge.bin")
+        only = ("amd/sev-a.sbin", "amd/sev-b.sbin")
+        self.with_firmware(lock, image, firmware, only)
+        made = bundle.verify(create.create(tmp_path / "b", lock, "amd64", {"firmware": "1.0"}, client))
+        found = made.manifest.of("firmware")
+        assert [(file.path, file.mode) for file in found.files] == [(name, "0644") for name in only]
+        assert found.file == "firmware-1.0-amd64.tar"
+        assert "2 files of fw-1.0.tar" in found.source
+        assert not list((tmp_path / "b").rglob("fw*"))
+        for file in found.files:
+            assert file.sha256 == hashlib.sha256(file.path.encode()).hexdigest()
+
+    def test_a_file_that_the_archive_has_not_is_named(
+        self, lock: Path, image: Image, client: Client, tmp_path: Path
+    ) -> None:
+        self.with_firmware(lock, image, self.firmware("w:xz", "amd/sev-a.sbin"), ("amd/sev-a.sbin", "amd/sev-c.sbin"))
+        with pytest.raises(StrongroomError, match=r"firmware-1\.0\.tar\.xz: has no file fw-1\.0/amd/sev-c\.sbin"):
+            create.create(tmp_path / "b", lock, "amd64", {"firmware": "1.0"}, client)
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
+    def test_an_archive_that_was_pinned_when_it_was_cut(
+        self, lock: Path, image: Image, client: Client, tmp_path: Path, part: float
+    ) -> None:
+        names = [f"amd/sev-{number}.sbin" for number in range(200)]
+        whole = self.firmware("w:xz", *names)
+        self.with_firmware(lock, image, whole[: int(len(whole) * part)], tuple(names))
+        with pytest.raises(StrongroomError, match=r"firmware-1\.0\.tar\.xz: (is no archive|has no file)") as caught:
+            create.create(tmp_path / "b", lock, "amd64", {"firmware": "1.0"}, client)
+        assert "\n" not in str(caught.value)
+
+    @staticmethod
+    def firmware(pack: Any, *names: str) -> bytes:
+        """Files that have their own names in them."""
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode=pack) as tar:
+            for name in names:
+                info = tarfile.TarInfo(f"fw-1.0/{name}")
+                info.size, info.mode = len(name), 0o644
+                tar.addfile(info, io.BytesIO(name.encode()))
+        return out.getvalue()
+
+    @staticmethod
+    def with_firmware(lock: Path, image: Image, data: bytes, only: tuple[str, ...]) -> None:
+        image.server.replies["/fw-1.0.tar.xz"] = Reply(data)
+        content = lockfile.load(lock).model_dump(mode="json")
+        url, sha256 = f"{image.server.url}/fw-1.0.tar.xz", hashlib.sha256(data).hexdigest()
+        content["artifacts"].insert(
+            0, entry("firmware", kind="archive", url=url, sha256=sha256, prefix="fw-1.0", only=only)
+        )
+        lock.write_text(lockfile.dump(Lock.model_validate(content)))
+
     def test_a_chart_is_verified_rendered_and_not_kept(
         self, charted: Path, image: Image, client: Client, tmp_path: Path
     ) -> None:
@@ -338,7 +394,7 @@ class TestCreate:
         text = lock.read_text().replace(SHA, "unpinned").replace(image.index, "unpinned")
         lock.write_text(text.replace(hashlib.sha256(KATA).hexdigest(), "unpinned"))
         image.server.replies["/kata.tgz"] = Reply(status=404)
-        updated, failed = create.update(lockfile.load(lock), None, (), client)
+        updated, failed = pinning.update(lockfile.load(lock), None, (), client)
         kata, pause, runc = updated.artifacts
         assert (runc.sha256, runc.size, pause.digest) == (SHA, len(DATA), image.index)
         assert not kata.pinned

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from strongroom import paths
+from strongroom.catalog.load import hosts
 from strongroom.cli.lock import app
-from strongroom.errors import ConfigError
-from strongroom.fetch import create, lockfile
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.fetch import create, lockfile, pinning
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.http import Client
 from strongroom.model.lock import Lock, LockEntry, version_key
+from strongroom.model.platform import Platform
+from tests.unit.test_fetch import DATA, Reply, Server, serve
+from tests.unit.test_fetch import SHA as DATA_SHA
 
 SHA = "ab" * 32
 ENTRY: dict[str, Any] = {
@@ -71,8 +82,8 @@ class TestPackaged:
         for entry in lockfile.load().artifacts:
             where = entry.url or entry.image or ""
             assert entry.version in where, entry
-            # A chart is for every architecture.
-            assert entry.url is None or entry.arch in entry.url or entry.kind == "manifest", entry
+            # A chart is for every architecture; firmware is for one that its archive does not name.
+            assert entry.url is None or entry.arch in entry.url or entry.kind == "manifest" or entry.only, entry
 
     def test_urls_and_images_are_not_repeated(self) -> None:
         urls = [entry.url for entry in lockfile.load().artifacts if entry.url and entry.kind != "manifest"]
@@ -84,6 +95,7 @@ class TestPackaged:
         roads = lockfile.load(), lockfile.load_go()
         ours = {component.component for component in roads[1].components}
         assert {entry.component for entry in roads[0].artifacts} - ours == {
+            "amd-sev-firmware",
             "cilium-agent",
             "cilium-operator",
             "kata-go",
@@ -107,6 +119,9 @@ class TestRefusals:
             (lock({**ENTRY, "prefix": "../x"}), ("artifacts.0.prefix", "../x")),
             (lock({**ENTRY, "size": 0}), ("artifacts.0.size", "0")),
             (lock({**ENTRY, "image": "a/b:1"}), ("runc 1.4.3", "no image")),
+            (lock({**IMAGE, "sums": "https://example.org/sums"}), ("pause 3.10", "sums belongs to url")),
+            (lock({**ENTRY, "only": ["a"]}), ("runc 1.4.3", "only belongs to the kind archive")),
+            (lock({**ENTRY, "sums": "ftp://x"}), ("artifacts.0.sums", "ftp://x")),
             (lock({**IMAGE, "digest": None}), ("pause 3.10", "a digest")),
             (lock({**IMAGE, "digest": SHA}), ("artifacts.0.digest", SHA[:20])),
             (lock(ENTRY, ENTRY), ("sorted", "once")),
@@ -153,10 +168,23 @@ class TestRefusals:
             create.selection(packaged, "amd64", {}, "artifacts.lock")
         assert "kata 4.1.0 amd64" in str(caught.value)
         assert "runc" not in str(caught.value)
-        assert "lock update" in (caught.value.hint or "")
+        hint = caught.value.hint or ""
+        assert "strongroom lock update --lock FILE --arch amd64 --component" in hint
+        assert "--component kata --component kata-go" in hint
         with pytest.raises(ConfigError) as caught:
             create.selection(packaged, "amd64", {"kata": "3.32.0"}, "artifacts.lock")
         assert "kata 3.32.0" not in str(caught.value)
+
+
+def test_sev_firmware_is_taken_only_when_it_is_asked_for_and_has_the_name_that_hosts_look_for() -> None:
+    packaged = lockfile.load()
+    (version,) = packaged.versions("amd-sev-firmware")
+    assert hosts().of(Platform.SNP).firmware == "amd-sev-firmware"
+    assert "amd-sev-firmware" not in {entry.component for entry in packaged.select("amd64")}
+    chosen = {entry.component: entry for entry in packaged.select("amd64", {"amd-sev-firmware": version})}
+    assert not chosen["amd-sev-firmware"].pinned, "nobody here has seen its sum"
+    with pytest.raises(ConfigError, match=r"amd-sev-firmware: the lock has no .* for arm64"):
+        packaged.select("arm64", {"amd-sev-firmware": version})
 
 
 def test_versions_are_sorted_by_number() -> None:
@@ -215,7 +243,7 @@ class TestUpdate:
     def test_it_pins_what_is_unpinned_and_leaves_pins_alone(self) -> None:
         loose = {**ENTRY, "version": "1.4.4", "sha256": "unpinned"}
         before = Lock.model_validate(lock(ENTRY, loose, runc="1.4.3"))
-        after, failed = create.update(before, None, (), Recording())
+        after, failed = pinning.update(before, None, (), Recording())
         assert not failed
         assert after.artifacts[0] == before.artifacts[0]
         assert (after.artifacts[1].sha256, after.artifacts[1].size) == (SHA[::-1], 77)
@@ -223,9 +251,9 @@ class TestUpdate:
     def test_it_can_be_told_what(self) -> None:
         loose = {**ENTRY, "sha256": "unpinned"}
         before = Lock.model_validate(lock(loose, {**loose, "arch": "arm64"}, runc="1.4.3"))
-        after, _ = create.update(before, "arm64", (), Recording())
+        after, _ = pinning.update(before, "arm64", (), Recording())
         assert [entry.pinned for entry in after.artifacts] == [False, True]
-        after, _ = create.update(before, None, ("crictl",), Recording())
+        after, _ = pinning.update(before, None, ("crictl",), Recording())
         assert after == before
 
     def test_it_writes_to_the_named_file_only(self, tmp_path: Path) -> None:
@@ -263,3 +291,121 @@ def test_check_lists_what_is_unpinned() -> None:
 
 def test_an_entry_says_which_it_is() -> None:
     assert str(LockEntry.model_validate(ENTRY)) == "runc 1.4.3 amd64"
+
+
+BARE = f"{SHA}\n"
+LIST = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{'c' * 64}  other\n{SHA.upper()} *runc.amd64\n"
+
+
+class TestPublishersSums:
+    """`sums`: the publisher's own file."""
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            (BARE, SHA),
+            (f"{SHA}  runc.amd64\n", SHA),
+            (f"{SHA}  ./dist/runc.amd64\r\n", SHA),
+            (LIST, SHA),
+            (f"SHA256 (runc.amd64) = {SHA}\n", SHA),
+            (f"{SHA}  runc.arm64\n", None),
+            (f"{SHA}\n{'c' * 64}\n", None),
+            (f"{SHA}{SHA}  runc.amd64\n", None),
+            ("<html>", None),
+            ("", None),
+        ],
+    )
+    def test_forms(self, text: str, found: str | None) -> None:
+        assert pinning.published(text, "runc.amd64") == found
+
+    @given(st.text(max_size=300), st.text(min_size=1, max_size=20))
+    def test_any_text_gives_a_sum_that_is_in_it_or_none(self, text: str, name: str) -> None:
+        found = pinning.published(text, name)
+        assert found is None or found in text.lower()
+
+    @pytest.fixture
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for served in serve():
+            served.replies["/runc.amd64"] = Reply(DATA)
+            yield served
+
+    def content(self, server: Server, **more: str) -> dict[str, Any]:
+        entry = {**ENTRY, "url": f"{server.url}/runc.amd64", "sums": f"{server.url}/sums", "sha256": "unpinned", **more}
+        return lock(entry, runc="1.4.3")
+
+    def test_a_sum_that_the_publisher_does_not_say_is_not_pinned(self, server: Server, tmp_path: Path) -> None:
+        server.replies["/sums"] = Reply(f"{SHA}  runc.amd64\n".encode())
+        file = write(tmp_path, self.content(server))
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert isinstance(done.exception, StrongroomError)
+        assert f"its SHA-256 is {DATA_SHA}, and its publisher says {SHA}" in done.output
+        assert not lockfile.load(file).artifacts[0].pinned
+
+    @pytest.mark.parametrize(
+        ("reply", "told"), [(Reply(status=404), "answered 404"), (Reply(b"x"), "has no SHA-256 of")]
+    )
+    def test_without_the_publishers_word_nothing_is_pinned(
+        self, server: Server, tmp_path: Path, reply: Reply, told: str
+    ) -> None:
+        server.replies["/sums"] = reply
+        file = write(tmp_path, self.content(server))
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert told in str(done.exception)
+        assert not lockfile.load(file).artifacts[0].pinned
+
+    def test_what_both_say_is_pinned_and_told(self, server: Server, tmp_path: Path) -> None:
+        server.replies["/sums"] = Reply(f"{DATA_SHA}  runc.amd64\n".encode())
+        file = write(tmp_path, self.content(server))
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert done.exit_code == 0, done.output
+        assert f"pinned: runc 1.4.3 amd64 {DATA_SHA}" in done.output.splitlines()
+        assert lockfile.load(file).artifacts[0].sha256 == DATA_SHA
+        online = CliRunner().invoke(app, ["check", "--lock", str(file), "--online"])
+        assert online.exit_code == 0, online.output
+        assert "1 pins are what their publishers say" in online.output
+
+    def test_a_pin_that_the_publisher_contradicts_is_told_and_never_changed(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        server.replies["/sums"] = Reply(f"{DATA_SHA}  runc.amd64\n".encode())
+        file = write(tmp_path, self.content(server, sha256=SHA))
+        before = file.read_text()
+        online = CliRunner().invoke(app, ["check", "--lock", str(file), "--online"])
+        assert isinstance(online.exception, StrongroomError)
+        assert f"runc 1.4.3 amd64: its SHA-256 is {SHA}, and its publisher says {DATA_SHA}" in online.output
+        assert file.read_text() == before
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert done.exit_code == 0, done.output
+        assert lockfile.load(file).artifacts[0].sha256 == SHA
+        assert server.paths() == ["/sums"], "the update asks nothing about what is pinned"
+
+    def test_an_update_that_is_killed_keeps_what_it_has_pinned(self, server: Server, tmp_path: Path) -> None:
+        """Killed while the second file is being asked for, again and again by a server that says nothing."""
+        second = threading.Event()
+
+        def silent(_: dict[str, str]) -> Reply:
+            second.set()
+            threading.Event().wait(30)
+            return Reply(DATA)
+
+        server.replies["/slow"] = silent
+        first = {**ENTRY, "url": f"{server.url}/runc.amd64", "sha256": "unpinned"}
+        later = {**first, "version": "1.4.4", "url": f"{server.url}/slow"}
+        file = write(tmp_path, lock(first, later, runc="1.4.3"))
+        code = "import sys; from strongroom.cli.main import main; sys.argv[0] = 'strongroom'; main()"
+        command = [sys.executable, "-c", code, "lock", "update", "--lock", str(file)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert second.wait(60)
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        assert [entry.pinned for entry in lockfile.load(file).artifacts] == [True, False]
+        assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
+
+    def test_the_packaged_lock_names_them_beside_what_they_are_of(self) -> None:
+        named = [entry for entry in lockfile.load().artifacts if entry.sums]
+        assert {entry.component for entry in named} >= {"containerd", "runc", "kubelet", "kubeadm", "kubectl", "crictl"}
+        for entry in named:
+            assert entry.url is not None
+            assert entry.sums is not None
+            assert entry.sums.rpartition("/")[0] == entry.url.rpartition("/")[0]

@@ -14,6 +14,7 @@ from strongroom.catalog.load import checks
 from strongroom.inventory import ansible
 from strongroom.model.cluster import Cluster, Host, HostSettings, Inventory, Kubernetes, Runtime, validate
 from strongroom.model.kata_settings import ShimSettings
+from strongroom.model.network import Network, Proxy
 from strongroom.phases.choice import choose
 from strongroom.phases.context import shims
 
@@ -67,7 +68,7 @@ def test_what_is_offered_as_a_default_is_the_default() -> None:
     assert after.host.memlock == HostSettings().memlock
 
 
-@pytest.mark.parametrize("model", [Cluster, Kubernetes, HostSettings, Runtime, ShimSettings, Host])
+@pytest.mark.parametrize("model", [Cluster, Kubernetes, HostSettings, Runtime, ShimSettings, Network, Proxy, Host])
 def test_every_key_that_there_is_is_shown(model: type[BaseModel]) -> None:
     given = {"name", "roles"} if model is Host else set()  # a host's name and groups stand elsewhere
     missing = [key for key in model.model_fields if key not in given and f'"{key}": ' not in TEXT]

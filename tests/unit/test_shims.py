@@ -250,11 +250,11 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
     ]
     keys = [resource.key for resource in RuntimePhase().resources(made, made.inventory.host("w1"))]
     assert keys == [
-        "traces of runtime", "component runc 1", "link /usr/local/bin/runc", "component containerd 1",
+        "place /opt/strongroom", "traces of runtime", "component runc 1", "link /usr/local/bin/runc", "component containerd 1",
         "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
         "component kata 4.1.0", "link /opt/kata", "file /etc/containerd/config.toml",
         "file /etc/containerd/conf.d/10-strongroom.toml", "file /etc/systemd/system/containerd.service",
-        "unit containerd.service", "image example/pause:1", "pods on /opt/strongroom",
+        "files of network settings", "unit containerd.service", "image example/pause:1", "pods on /opt/strongroom",
     ]  # fmt: skip
     assert runtime_class(KNOWN["qemu-coco-dev"]) == {
         "apiVersion": "node.k8s.io/v1",
@@ -381,7 +381,7 @@ def test_the_overhead_moves_along_with_the_memory_where_the_guest_has_both() -> 
 
 def test_every_shim_and_its_debug_variant_is_a_handler_for_containerd() -> None:
     everyone = tuple(one for shim in KNOWN.values() for one in (shim, shim.variant()))
-    rendered = template("containerd/drop-in-2.toml.j2", sandbox_image="x", shims=everyone)
+    rendered = template("containerd/drop-in-2.toml.j2", sandbox_image="x", shims=everyone, config_path=None)
     plugin = tomllib.loads(rendered.decode())["plugins"]["io.containerd.cri.v1.runtime"]
     handlers = plugin["containerd"]["runtimes"]
     settings = handler_settings((1, 7), {"version": 2}, "x", everyone)

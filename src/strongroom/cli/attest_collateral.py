@@ -10,10 +10,10 @@ import typer
 
 from strongroom.attest.base import Refused, printable
 from strongroom.cli import attest_files
+from strongroom.cli.network import NetworkOf, network_of
 from strongroom.errors import ConfigError
-from strongroom.fetch import collateral_amd, collateral_intel, collateral_store
+from strongroom.fetch import collateral_amd, collateral_intel, collateral_store, network
 from strongroom.fetch.collateral_services import Service
-from strongroom.fetch.http import Client
 
 app = typer.Typer(help="Fetch collateral, verify and cache it, export and import it.", no_args_is_help=True)
 
@@ -45,6 +45,7 @@ def fetch(
     ca_file: Annotated[
         Path | None, typer.Option("--ca-file", help="PEM file of a private CA to trust besides the system's.")
     ] = None,
+    inventory: NetworkOf = None,
     at: At = None,
 ) -> None:
     """Fetch what these files need, verify it, and keep it in the cache; prints the folders for --collateral."""
@@ -54,7 +55,7 @@ def fetch(
     if into is not None:
         collateral_store.empty(into)
     blobs = [attest_files.content(path) for path in evidence]
-    client = Client(ca_file=ca_file, tries=5, delay=2.0)
+    client = network.client(network_of(inventory), ca_file, tries=5, delay=2.0)
     if kind is Kind.SNP:
         base = collateral_intel.address("--kds", kds) if kds else None
         sets = collateral_amd.fetch(blobs, Service("amd", base, client), now, product)

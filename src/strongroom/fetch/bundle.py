@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -14,7 +15,7 @@ from strongroom.errors import StrongroomError
 from strongroom.fetch import staging
 from strongroom.fetch.hashing import sha256_files
 from strongroom.fetch.lockfile import one_line
-from strongroom.model.bundle import Artifact, BundleManifest
+from strongroom.model.bundle import SCHEMA, Artifact, BundleManifest
 
 MANIFEST = "bundle.json"
 
@@ -45,13 +46,36 @@ def load(folder: Path) -> Bundle:
         raise StrongroomError(
             f"{path}: cannot be read: {error.strerror}", hint="is this the bundle's folder?"
         ) from error
-    try:
-        manifest = BundleManifest.model_validate_json(text)
-    except ValidationError as error:
-        raise StrongroomError(one_line(path, error)) from error
-    bundle = Bundle(folder, manifest)
+    bundle = Bundle(folder, parse_manifest(text, str(path)))
     _check_names(bundle)
     return bundle
+
+
+def parse_manifest(text: bytes, where: str) -> BundleManifest:
+    """``bundle.json``, read.
+
+    Raises:
+        StrongroomError: a newer strongroom made it, or it is not of its schema; the line begins with ``where``.
+    """
+    if (version := _schema_of(text)) is not None and version > SCHEMA:
+        raise StrongroomError(
+            f"{where}: schema_version: found {version}, allowed is {SCHEMA}: a newer strongroom made this bundle",
+            hint="update strongroom here, or make the bundle with this version",
+        )
+    try:
+        return BundleManifest.model_validate_json(text)
+    except ValidationError as error:
+        raise StrongroomError(one_line(where, error)) from error
+
+
+def _schema_of(text: bytes) -> int | None:
+    """The schema that a text says it is of; a newer one may have any other form, so nothing else is looked at."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def verify(folder: Path) -> Bundle:

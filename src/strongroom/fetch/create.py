@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from strongroom import paths
-from strongroom.errors import ConfigError, StrongroomError
-from strongroom.fetch import bundle, chart, lockfile, registry, staging, tarball
+from strongroom.errors import ConfigError
+from strongroom.fetch import bundle, chart, contents, lockfile, registry, staging, tarball
 from strongroom.fetch.go_toolchain import machine_arch
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.fetch.http import Client
 from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
-from strongroom.model.lock import UNPINNED, Lock, LockEntry
+from strongroom.model.lock import Lock, LockEntry
 from strongroom.report.progress import progress
 
 #: `kubernetes=1.36.4` and `cilium=1.19.6` stand for these: they are released together.
@@ -51,10 +51,12 @@ def selection(lock: Lock, arch: str, versions: dict[str, str], where: str) -> tu
         ConfigError: unknown component or version, or an entry has no pin yet.
     """
     chosen = lock.select(arch, versions)
-    if unpinned := [str(entry) for entry in chosen if not entry.pinned]:
+    if unpinned := [entry for entry in chosen if not entry.pinned]:
+        words = " ".join(f"--component {entry.component}" for entry in unpinned)
         raise ConfigError(
-            f"{where}: {len(unpinned)} of {len(chosen)} artifacts are unpinned: {', '.join(unpinned)}",
-            hint="`strongroom lock update --lock FILE` pins them on a machine with a network; then `--lock FILE`",
+            f"{where}: {len(unpinned)} of {len(chosen)} artifacts are unpinned: {', '.join(map(str, unpinned))}",
+            hint=f"`strongroom lock update --lock FILE --arch {arch} {words}` pins them on a machine with a network; then"
+            " `bundle create --lock FILE`",
         )
     return chosen
 
@@ -93,6 +95,8 @@ def create(
             {"arch": wanted_arch, "origin": "upstream", "digest": f"sha256:{digest}", "artifacts": artifacts}
         )
         bundle.write_manifest(manifest, folder)
+        with progress.step("reading what was downloaded"):
+            contents.check(bundle.load(folder))
 
     def usable(folder: Path) -> bool:
         return bundle.load(folder).manifest.digest == f"sha256:{digest}"
@@ -107,7 +111,7 @@ def _download_all(chosen: Sequence[LockEntry], folder: Path, client: Client) -> 
         futures = [
             pool.submit(_rendered, entry, folder, client, helm, kubernetes)
             if entry.kind == "manifest"
-            else pool.submit(_download, entry, folder, client)
+            else pool.submit(_picked if entry.only else _download, entry, folder, client)
             for entry in chosen
         ]
         try:
@@ -128,6 +132,20 @@ def _rendered(entry: LockEntry, folder: Path, client: Client, helm: str, kuberne
         chart.render(helm, archive, entry.component, kubernetes, path)
     progress.say(f"{entry}: {path.stat().st_size} bytes, rendered for Kubernetes {kubernetes}")
     return _listed(entry, path, f" (chart, rendered for Kubernetes {kubernetes})")
+
+
+def _picked(entry: LockEntry, folder: Path, client: Client) -> Artifact:
+    """Download an archive and keep the files of it that are wanted; the rest doesn't go into the bundle."""
+    assert entry.url is not None
+    assert entry.sha256 is not None
+    path = folder / f"{entry.component}-{entry.version}-{entry.arch}.tar"
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        archive = Path(work, f"{entry.component}-{entry.version}{_suffix(entry.url)}")
+        client.fetch(entry.url, archive, entry.sha256, entry.size)
+        tarball.pick(archive, entry.prefix, entry.only, path)
+    progress.say(f"{entry}: {path.stat().st_size} bytes, {len(entry.only)} files of {Path(entry.url).name}")
+    files = tarball.listing(path, 0, entry.subdir)
+    return _listed(entry, path, f" ({len(entry.only)} files of {Path(entry.url).name})", files=files)
 
 
 def _download(entry: LockEntry, folder: Path, client: Client) -> Artifact:
@@ -175,37 +193,3 @@ def _suffix(url: str) -> str:
     """``.tar.gz``, ``.tgz``, ``.tar.zst``: what a host's tar goes by."""
     name = Path(urlsplit(url).path)
     return "".join(name.suffixes[-2:]) if name.suffixes[-2:-1] == [".tar"] else name.suffix
-
-
-def update(lock: Lock, arch: str | None, components: Sequence[str], client: Client) -> tuple[Lock, tuple[str, ...]]:
-    """Pin what is unpinned, by downloading it (files) or asking for its digest now (images).
-
-    Pins that are there stay. An entry that can't be had stays unpinned.
-
-    Returns:
-        The new lock, and one line for each entry that could not be pinned.
-    """
-    entries, failed = [], []
-    for entry in lock.artifacts:
-        if entry.pinned or (arch and entry.arch != arch) or (components and entry.component not in components):
-            entries.append(entry)
-            continue
-        try:
-            entries.append(_pin(entry, client))
-        except StrongroomError as error:
-            entries.append(entry)
-            failed.append(f"{entry}: {error}")
-    return lock.model_copy(update={"artifacts": tuple(entries)}), tuple(failed)
-
-
-def _pin(entry: LockEntry, client: Client) -> LockEntry:
-    with progress.step(f"pinning {entry}"):
-        if entry.image is not None:
-            changes: dict[str, object] = {"digest": registry.resolve(entry.image, client)}
-        else:
-            assert entry.url is not None
-            sha256, size = client.measure(entry.url)
-            changes = {"sha256": sha256, "size": size}
-    pinned = LockEntry.model_validate({**entry.model_dump(), **changes})
-    assert UNPINNED not in (pinned.sha256, pinned.digest)
-    return pinned

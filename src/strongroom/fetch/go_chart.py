@@ -24,7 +24,8 @@ def build(wanted: GoRecipe, component: GoComponent, work: Path, folder: Path) ->
     """
     assert component.chart is not None
     folder_of_chart = _chart(wanted, component)
-    helm = wanted.compile(wanted.lock.module(component.chart.helm_module), component.chart.helm_package, work / "helm")
+    module_of_helm = wanted.lock.module(component.chart.helm_module)
+    helm = wanted.compile(module_of_helm, component.chart.helm_package, work / "helm", here=True)
     kubernetes = wanted.lock.version("kube-apiserver")
     path = folder / "artifacts" / f"{component.component}-{component.version}-{wanted.arch}.yaml"
     chart.render(str(helm), folder_of_chart, component.component, kubernetes, path)

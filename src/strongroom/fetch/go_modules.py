@@ -9,24 +9,32 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import bundle, go_chart, oci_image, staging, tarball
+from strongroom.fetch import bundle, contents, go_chart, oci_image, staging, tarball
 from strongroom.fetch.go_recipe import GoRecipe, recipe
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.tarball import Member
-from strongroom.model.bundle import Artifact, BundledFile, BundleManifest
+from strongroom.model.bundle import Arch, Artifact, BundledFile, BundleManifest
 from strongroom.model.lock import GoComponent, GoModule
 from strongroom.report.progress import progress
 
 
-def build_from_go_modules(out: Path | None = None) -> Path:
-    """Build, or find in the cache, the bundle of this machine's architecture.
+def build_from_go_modules(
+    out: Path | None = None,
+    network: Mapping[str, str] | None = None,
+    arch: Arch | None = None,
+    sysroot: Path | None = None,
+) -> Path:
+    """Build, or find in the cache, the bundle of an architecture.
 
     Args:
         out: where to copy it to; it must not exist yet. None: it stays in the cache.
+        network: variables of proxies and of a private CA, for Go's toolchain.
+        arch: None is this machine's; for another one ``sysroot`` has its C libraries.
 
     Returns:
         The bundle's folder. A bundle found in the cache was checked by names and sizes alone; whoever installs from it
@@ -37,7 +45,7 @@ def build_from_go_modules(out: Path | None = None) -> Path:
     """
     if out is not None:
         staging.refuse_existing(out)
-    wanted = recipe()
+    wanted = recipe(network=network, arch=arch, sysroot=sysroot)
     final = paths.cache_dir() / "bundles" / wanted.digest.removeprefix("sha256:")
     staging.appear(final, lambda folder: _build_into(wanted, folder), lambda folder: _usable(folder, wanted.digest))
     return final if out is None else bundle.copy(final, out)
@@ -68,6 +76,7 @@ def _build_into(wanted: GoRecipe, folder: Path) -> None:
     _check_image_names(wanted, artifacts, folder)
     manifest = BundleManifest(arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts))
     bundle.write_manifest(manifest, folder)
+    contents.check(bundle.load(folder))
 
 
 def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path) -> None:
@@ -79,10 +88,15 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path
     by_name = {artifact.component: artifact for artifact in artifacts}
     kubeadm, apiserver = by_name["kubeadm"], by_name["kube-apiserver"]
     repository = str(apiserver.image).rpartition("/")[0]
-    program = str(folder / "artifacts" / kubeadm.file)
     arguments = ["--kubernetes-version", f"v{kubeadm.version}", "--image-repository", repository]
-    command = [program, "config", "images", "list", *arguments]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        program = folder / "artifacts" / kubeadm.file
+        if not wanted.here:  # the same source, built so that it can be asked here
+            component = next(one for one in wanted.lock.components if one.component == "kubeadm")
+            module, package = wanted.lock.module(component.module), component.binaries[0].package
+            program = wanted.compile(module, package, Path(work, "kubeadm"), here=True)
+        command = [str(program), "config", "images", "list", *arguments]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
     names = asked.stdout.split()
     if asked.returncode or not names:
         raise StrongroomError(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from strongroom import paths
 from strongroom.errors import StrongroomError
-from strongroom.fetch import chart, lockfile, nft
-from strongroom.fetch.go_toolchain import Toolchain, toolchain
+from strongroom.fetch import chart, go_cross, lockfile, nft
+from strongroom.fetch.go_toolchain import Toolchain, machine_arch, toolchain
 from strongroom.fetch.hashing import sha256_bytes, sha256_file
 from strongroom.model.bundle import Arch, Artifact
 from strongroom.model.lock import GoComponent, GoLock, GoModule
@@ -35,11 +36,16 @@ class GoRecipe:
 
     @property
     def arch(self) -> Arch:
-        """The architecture it is for: this machine's, because runc is linked with its C library."""
+        """The architecture it is for."""
         return self.toolchain.arch
 
-    def compile(self, module: GoModule, package: str, out: Path) -> Path:
-        """Compile a package of a wrapper module to ``out``.
+    @property
+    def here(self) -> bool:
+        """Whether this machine can start what is built."""
+        return self.arch == machine_arch()
+
+    def compile(self, module: GoModule, package: str, out: Path, *, here: bool = False) -> Path:
+        """Compile a package of a wrapper module to ``out``; ``here`` for this machine, to be started.
 
         Raises:
             StrongroomError: it doesn't compile, or a source can't be had.
@@ -47,7 +53,8 @@ class GoRecipe:
         arguments = ["build", "-ldflags", " ".join(("-s", "-w", *module.ldflags)), "-o", str(out)]
         if module.tags:
             arguments += ["-tags", ",".join(module.tags)]
-        self.toolchain.run([*arguments, package], self.root / module.name, cgo=module.cgo)
+        go = replace(self.toolchain, arch=machine_arch(), c={}) if here else self.toolchain
+        go.run([*arguments, package], self.root / module.name, cgo=module.cgo)
         return out
 
     def artifact(self, component: GoComponent, path: Path, source: str, **more: Any) -> Artifact:
@@ -110,18 +117,34 @@ def c_compiler() -> str:
     return ", ".join(said)
 
 
-def recipe(lock_path: Path | None = None, root: Path | None = None) -> GoRecipe:
+def recipe(
+    lock_path: Path | None = None,
+    root: Path | None = None,
+    network: Mapping[str, str] | None = None,
+    arch: Arch | None = None,
+    sysroot: Path | None = None,
+) -> GoRecipe:
     """Read the lock, check the pins, find the tools, and compute the digest.
 
+    Args:
+        network: variables of proxies and a private CA, for Go's toolchain.
+        arch: None is this machine's; for another one ``sysroot`` has its libraries.
+
     Raises:
-        ConfigError: the lock is not of its schema.
+        ConfigError: the lock is not of its schema, or another architecture is wanted without a sysroot.
         StrongroomError: a pin differs, or a tool is missing.
     """
     root = root or paths.catalog("go")
     lock = lockfile.load_go(lock_path)
     for module in lock.modules:
         check_pins(module, root)
-    go, closure, compiler = toolchain(lock, root / lock.modules[0].name), nft.closure(), c_compiler()
+    tree = None if arch is None or arch == machine_arch() else go_cross.checked(arch, sysroot)
+    go = toolchain(lock, root / lock.modules[0].name, network)
+    if arch is None or tree is None:
+        closure, compiler = nft.closure(), c_compiler()
+    else:
+        go = replace(go, arch=arch, c=go_cross.environment(arch, tree))
+        closure, compiler = go_cross.nft_closure(arch, tree), go_cross.compiler(arch, tree)
     lines = [f"packing {PACKING}", f"arch {go.arch}", f"go {go.version}", f"cc {compiler}", f"nft {closure.digest}"]
     lines.append(f"lock {sha256_bytes(lock.model_dump_json().encode())}")
     lines += [f"{path.relative_to(root)} {sha256_file(path)}" for path in sources(root)]

@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from strongroom.errors import StrongroomError
@@ -64,6 +64,10 @@ class Toolchain:
 
     version: str
     arch: Arch
+    network: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the inventory's proxies and CA, over the operator's; may have a password in them."""
+    c: Mapping[str, str] = field(default_factory=dict)
+    """Variables of a C compiler for another architecture."""
 
     def run(self, arguments: Sequence[str], cwd: Path, cgo: bool = False) -> str:
         """Run ``go`` in a module's folder; its output.
@@ -71,7 +75,7 @@ class Toolchain:
         Raises:
             StrongroomError: it failed; the message has its last line, the hint how to see all.
         """
-        env = {**environment(self.version, self.arch), "CGO_ENABLED": str(int(cgo))}
+        env = {**environment(self.version, self.arch), **self.c, **self.network, "CGO_ENABLED": str(int(cgo))}
         done = subprocess.run(["go", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no output"]
@@ -82,15 +86,15 @@ class Toolchain:
         return done.stdout
 
 
-def toolchain(lock: GoLock, cwd: Path) -> Toolchain:
-    """Find the pinned toolchain.
+def toolchain(lock: GoLock, cwd: Path, network: Mapping[str, str] | None = None) -> Toolchain:
+    """Find the pinned toolchain; ``network`` are further variables of its environment.
 
     Raises:
         StrongroomError: there is no ``go``, it is too old to switch, or it can't get the pinned version.
     """
     if shutil.which("go") is None:
         raise StrongroomError("go: not on the PATH", hint=f"install Go 1.21 or newer; it fetches {lock.go} by itself")
-    found = Toolchain(lock.go, machine_arch())
+    found = Toolchain(lock.go, machine_arch(), network or {})
     version = found.run(["env", "GOVERSION"], cwd).strip()
     if version != lock.go:
         raise StrongroomError(

@@ -1,11 +1,12 @@
 """Download with proxies, private CAs, retries, and verification before anything has its final name.
 
-Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY``), CAs from OpenSSL's default (``SSL_CERT_FILE``)
-and, in addition, from a file. Nothing is resumed: a download is whole, or it is begun again.
+Proxies come from the inventory, or else from the environment (``HTTPS_PROXY``, ``NO_PROXY``), CAs from OpenSSL's default
+(``SSL_CERT_FILE``) and, in addition, from a file. Nothing is resumed: a download is whole, or it is begun again.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import os
@@ -13,6 +14,7 @@ import ssl
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,9 +60,39 @@ class _SameOrBetter(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
+class _Proxies(urllib.request.BaseHandler):
+    """Sends requests through proxies that were given, whatever the environment says; urllib's own mixes both."""
+
+    handler_order = 100
+
+    def __init__(self, proxies: Mapping[str, str]) -> None:
+        self.proxies = dict(proxies)
+
+    def http_open(self, req: urllib.request.Request) -> None:
+        self._through(req)
+
+    def https_open(self, req: urllib.request.Request) -> None:
+        self._through(req)
+
+    def _through(self, req: urllib.request.Request) -> None:
+        proxy = self.proxies.get(req.type)
+        if proxy is None or urllib.request.proxy_bypass_environment(req.host, self.proxies):  # type: ignore[attr-defined]
+            return
+        parts = urllib.parse.urlsplit(proxy)
+        if parts.username is not None:
+            user = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+            told = base64.b64encode(user.encode()).decode()
+            # Unredirected: where the next request goes past the proxy, the password must not go along.
+            req.add_unredirected_header("Proxy-authorization", f"Basic {told}")
+        req.set_proxy(parts.netloc.rpartition("@")[2], "http")
+
+
 @dataclass(frozen=True)
 class Client:
     """How to download: ``ca_file`` (PEM) is trusted besides the system's CAs; ``delay`` and ``timeout`` are seconds.
+
+    ``proxies`` has URLs by scheme, and under ``no`` what goes past them; None takes the environment's. ``mirrors`` are asked
+    before the registry that they are of.
 
     ``patience`` is how many seconds of a server's ``Retry-After`` are waited; one that asks for more is given up.
     """
@@ -70,6 +102,8 @@ class Client:
     delay: float = 1.0
     timeout: float = 60.0
     patience: float = 120.0
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)  # may have a password in it
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def _opener(self) -> urllib.request.OpenerDirector:
@@ -79,7 +113,10 @@ class Client:
                 context.load_verify_locations(cafile=str(self.ca_file))
             except OSError as error:  # ssl.SSLError is one
                 raise ConfigError(f"--ca-file {self.ca_file}: is no readable PEM file of certificates") from error
-        return urllib.request.build_opener(_SameOrBetter, urllib.request.HTTPSHandler(context=context))
+        handlers: list[urllib.request.BaseHandler] = [_SameOrBetter(), urllib.request.HTTPSHandler(context=context)]
+        if self.proxies is not None:
+            handlers += [urllib.request.ProxyHandler({}), _Proxies(self.proxies)]
+        return urllib.request.build_opener(*handlers)
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
@@ -110,7 +147,9 @@ class Client:
                 return attempt()
             except _TransientError as error:
                 if number == self.tries:
-                    raise StrongroomError(f"{url}: {error} ({self.tries} tries)", hint=_proxy_hint()) from error
+                    raise StrongroomError(
+                        f"{url}: {error} ({self.tries} tries)", hint=_proxy_hint(self.proxies)
+                    ) from error
                 if error.after > self.patience:
                     raise StrongroomError(
                         f"{url}: {error}, and asks to be left alone for {error.after:.0f} seconds",
@@ -143,14 +182,22 @@ class Client:
 
         def attempt() -> tuple[str, int]:
             with open(os.devnull, "wb") as nowhere, self._open(url, {}) as response:
-                return _receive(response, nowhere, None, url)
+                return _receive(response, nowhere, None, url, "")
 
         return self._again(url, attempt)
 
     def fetch(
-        self, url: str, out: Path, sha256: str, size: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        out: Path,
+        sha256: str,
+        size: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        pinned_by: str = "the lock",
     ) -> int:
         """Download to ``out``, which appears only with the wanted digest (and size, when known).
+
+        ``pinned_by`` is what says so, for the message.
 
         Returns:
             Its size in bytes.
@@ -164,10 +211,10 @@ class Client:
             handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
             try:
                 with os.fdopen(handle, "wb") as file, self._open(url, headers or {}) as response:
-                    found, received = _receive(response, file, size, url)
+                    found, received = _receive(response, file, size, url, pinned_by)
                 if found != sha256:
                     raise StrongroomError(
-                        f"{url}: its SHA-256 is {found}, and the lock wants {sha256}",
+                        f"{url}: its SHA-256 is {found}, and {pinned_by} wants {sha256}",
                         hint="the file upstream changed, or something between changes it: don't use it",
                     )
                 os.chmod(name, 0o644)
@@ -179,12 +226,14 @@ class Client:
         return self._again(url, attempt)
 
 
-def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str) -> tuple[str, int]:
+def _receive(
+    response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str, pinned_by: str
+) -> tuple[str, int]:
     hashed, received = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         received += len(chunk)
         if size is not None and received > size:
-            raise StrongroomError(f"{url}: is more than the {size} bytes that the lock wants")
+            raise StrongroomError(f"{url}: is more than the {size} bytes that {pinned_by} wants")
         hashed.update(chunk)
         try:
             out.write(chunk)
@@ -192,7 +241,7 @@ def _receive(response: http.client.HTTPResponse, out: BinaryIO, size: int | None
             raise StrongroomError(f"{url}: cannot be written: {error.strerror}") from error
     _complete(response, received)
     if size is not None and received != size:
-        raise StrongroomError(f"{url}: is {received} bytes, and the lock wants {size}")
+        raise StrongroomError(f"{url}: is {received} bytes, and {pinned_by} wants {size}")
     return hashed.hexdigest(), received
 
 
@@ -216,6 +265,9 @@ def _retry_after(headers: Message) -> float:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _proxy_hint() -> str | None:
-    proxies = urllib.request.getproxies()
-    return f"the proxy in use is {proxies['https']}" if "https" in proxies else "is HTTPS_PROXY needed here?"
+def _proxy_hint(given: Mapping[str, str] | None) -> str | None:
+    proxies = urllib.request.getproxies() if given is None else given
+    if "https" not in proxies:
+        return "is HTTPS_PROXY needed here?"
+    parts = urllib.parse.urlsplit(proxies["https"])
+    return f"the proxy in use is {parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -35,7 +35,7 @@ def go_modules_path() -> Path:
     return paths.catalog("go-modules.lock")
 
 
-def one_line(path: Path, error: ValidationError) -> str:
+def one_line(path: Path | str, error: ValidationError) -> str:
     """The first problem of a validation, as ``file: key: what is wrong, found what``, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -92,6 +92,8 @@ def write(path: Path, text: str) -> None:
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:

@@ -10,7 +10,7 @@ import json
 import re
 import tempfile
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from strongroom.errors import StrongroomError
 from strongroom.fetch.hashing import sha256_bytes
 from strongroom.fetch.http import Client, RefusedError
 from strongroom.fetch.oci_image import INDEX, MANIFEST, descriptor, names, write_layout
+from strongroom.model.network import api_root
+from strongroom.report.progress import progress
 
 T = TypeVar("T")
 _INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -34,6 +36,8 @@ class Repository:
     host: str
     name: str
     client: Client
+    mirror: str | None = None
+    """URL that is asked in the registry's place."""
     _token: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -43,7 +47,16 @@ class Repository:
         host, _, name = rest.partition("/")
         return cls(host, name, client), tag
 
+    @classmethod
+    def places(cls, reference: str, client: Client) -> tuple[list[Repository], str]:
+        """The repository at each of the registry's mirrors, then at the registry itself; and the tag."""
+        own, tag = cls.of(reference, client)
+        mirrors = [cls(own.host, own.name, client, mirror) for mirror in client.mirrors.get(own.host, ())]
+        return [*mirrors, own], tag
+
     def _url(self, kind: str, reference: str) -> str:
+        if self.mirror is not None:
+            return f"{api_root(self.mirror)}/{self.name}/{kind}/{reference}"
         scheme = "http" if self.host.rpartition(":")[0] in _LOOPBACK else "https"
         return f"{scheme}://{self.host}/v2/{self.name}/{kind}/{reference}"
 
@@ -107,8 +120,18 @@ def _hex(digest: object) -> str:
 
 def resolve(reference: str, client: Client) -> str:
     """The digest (``sha256:...``) that a tag has now."""
-    repository, tag = Repository.of(reference, client)
-    return f"sha256:{sha256_bytes(repository.manifest(tag)[0])}"
+    places, tag = Repository.places(reference, client)
+    return f"sha256:{sha256_bytes(_first(places, lambda place: place.manifest(tag)[0]))}"
+
+
+def _first(places: Sequence[Repository], ask: Callable[[Repository], T]) -> T:
+    """What the first place gives that can; the last is the registry, and what it refuses is refused."""
+    for place in places[:-1]:
+        try:
+            return ask(place)
+        except StrongroomError as error:
+            progress.say(f"the mirror {place.mirror} of {place.host} is of no help: {error}")
+    return ask(places[-1])
 
 
 def _for_platform(repository: Repository, digest: str, arch: str) -> tuple[str, bytes, str]:
@@ -140,7 +163,11 @@ def pull(reference: str, digest: str, arch: str, out: Path, client: Client) -> s
     Raises:
         StrongroomError: unreachable, refused, not this architecture, or any byte differs from its digest.
     """
-    repository, _ = Repository.of(reference, client)
+    places, _ = Repository.places(reference, client)
+    return _first(places, lambda place: _pull(place, reference, digest, arch, out))
+
+
+def _pull(repository: Repository, reference: str, digest: str, arch: str, out: Path) -> str:
     manifest_digest, manifest, media_type = _for_platform(repository, digest, arch)
     content = _object(manifest, reference)
     parts = [content.get("config"), *content.get("layers", [])]

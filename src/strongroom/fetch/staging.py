@@ -1,7 +1,7 @@
 """Folders that appear complete or not at all, and that one process at a time makes.
 
 A folder is made in ``.making-<name>`` beside its final place, which is also what is locked; a process that was killed
-leaves that folder behind, and the next one empties it.
+leaves that folder behind, and the next one empties it, or goes on in it where what lies there can be told good from bad.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from strongroom.errors import StrongroomError
 from strongroom.report.progress import progress
 
 
-def appear(final: Path, make: Callable[[Path], None], usable: Callable[[Path], bool] | None = None) -> Path:
+def appear(
+    final: Path, make: Callable[[Path], None], usable: Callable[[Path], bool] | None = None, *, resume: bool = False
+) -> Path:
     """Make a folder, unless a usable one is there.
 
     Args:
         final: the folder; those above it are made.
-        make: fills an empty folder.
+        make: fills an empty folder; with ``resume`` what an earlier one that failed left may be in it.
         usable: says whether what is at ``final`` is good, once nobody else is making it; may remove it. None: whatever is
             there is not to be touched.
 
@@ -35,17 +37,14 @@ def appear(final: Path, make: Callable[[Path], None], usable: Callable[[Path], b
     work = final.parent / f".making-{final.name}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(work):
+        with _exclusive(work, keep=resume):
             if usable is not None and final.exists() and usable(final):
                 return final
             refuse_existing(final)
-            try:
-                folder = work / "folder"
-                folder.mkdir()
-                make(folder)
-                folder.rename(final)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+            folder = work / "folder"
+            folder.mkdir(exist_ok=resume)
+            make(folder)
+            folder.rename(final)
     except OSError as error:
         raise StrongroomError(f"{error.filename or final}: cannot be written: {error.strerror}") from error
     return final
@@ -58,8 +57,8 @@ def refuse_existing(folder: Path) -> None:
 
 
 @contextmanager
-def _exclusive(work: Path) -> Iterator[None]:
-    """Hold a lock on an emptied folder, which is gone afterwards."""
+def _exclusive(work: Path, *, keep: bool) -> Iterator[None]:
+    """Hold a lock on a folder, which is emptied before and gone afterwards; with ``keep`` only after success."""
     while True:
         work.mkdir(exist_ok=True)
         try:
@@ -74,12 +73,15 @@ def _exclusive(work: Path) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             if not _still_there(work, handle):
                 continue  # who held the lock removed the folder that we waited for
-            for left in work.iterdir():
+            for left in () if keep else work.iterdir():
                 shutil.rmtree(left)
+            done = False
             try:
                 yield
+                done = True
             finally:
-                shutil.rmtree(work, ignore_errors=True)
+                if done or not keep:
+                    shutil.rmtree(work, ignore_errors=True)
             return
         finally:
             os.close(handle)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from pydantic import ValidationError
 
 from strongroom.errors import StrongroomError
 from strongroom.model.bundle import BundledFile
+
+#: What reading a damaged archive raises; the decompressors' own errors come through in the middle of a member.
+_BROKEN = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,11 @@ def write(members: Iterable[Member], out: BinaryIO) -> None:
                 tar.addfile(member.info(), content)
 
 
-def listing(archive: Path, strip: int, subdir: str = "") -> tuple[BundledFile, ...]:
+Look = Callable[[BundledFile, bytes], None]
+"""Is shown each regular file of an archive, with its first bytes."""
+
+
+def listing(archive: Path, strip: int, subdir: str = "", look: Look | None = None) -> tuple[BundledFile, ...]:
     """What ``tar --strip-components=STRIP`` makes of an archive in SUBDIR: its files and links, sorted by path.
 
     Folders are left out. Understands what :mod:`tarfile` reads, and ``.tar.zst`` through the program ``zstd``.
@@ -86,8 +95,8 @@ def listing(archive: Path, strip: int, subdir: str = "") -> tuple[BundledFile, .
             for info in tar:
                 path = _unpacked(info.name, strip, subdir)
                 if path and not info.isdir():
-                    found[path] = _listed(tar, info, path, found.get(_unpacked(info.linkname, strip, subdir)))
-    except (tarfile.TarError, EOFError, OSError, ValidationError) as error:
+                    found[path] = _listed(tar, info, path, found.get(_unpacked(info.linkname, strip, subdir)), look)
+    except (*_BROKEN, ValidationError) as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     return tuple(found[path] for path in sorted(found))
 
@@ -107,12 +116,35 @@ def member(archive: Path, strip: int, subdir: str, wanted: BundledFile) -> bytes
                     if hashlib.sha256(content).hexdigest() != wanted.sha256:
                         break
                     return content
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _BROKEN as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     raise StrongroomError(
         f"{archive.name}: has no {wanted.path} with the SHA-256 that the bundle lists",
         hint="the file is damaged or was changed: make the bundle again",
     )
+
+
+def pick(archive: Path, prefix: str, names: Iterable[str], out: Path) -> None:
+    """Write a tar of some files of an archive, by their names below a prefix.
+
+    Raises:
+        StrongroomError: it is no archive, or one of them is not there or no regular file.
+    """
+    wanted = {f"{prefix}/{name}" if prefix else name: name for name in names}
+    found: dict[str, Member] = {}
+    try:
+        with _open(archive) as tar:
+            for info in tar:
+                name = wanted.get(info.name.removeprefix("./"))
+                file = tar.extractfile(info) if name and info.isreg() else None
+                if name and file:
+                    found[name] = Member(name, 0o755 if info.mode & 0o100 else 0o644, data=file.read())
+    except _BROKEN as error:
+        raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
+    if missing := sorted(set(wanted.values()) - set(found)):
+        raise StrongroomError(f"{archive.name}: has no file {prefix + '/' if prefix else ''}{missing[0]}")
+    with out.open("wb") as file:
+        write(found.values(), file)
 
 
 def strip_for(archive: Path, prefix: str) -> int:
@@ -134,7 +166,7 @@ def strip_for(archive: Path, prefix: str) -> int:
                 if not info.name.removeprefix("./").startswith(f"{prefix}/"):
                     raise StrongroomError(f"{archive.name}: its member {info.name} is not below {prefix}/")
                 dotted.add(info.name.startswith("./"))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _BROKEN as error:
         raise StrongroomError(f"{archive.name}: is no archive to install from: {_first_line(error)}") from error
     if len(dotted) != 1:
         raise StrongroomError(f"{archive.name}: has no files, or only some of their names begin with ./")
@@ -153,7 +185,9 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _listed(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: BundledFile | None) -> BundledFile:
+def _listed(
+    tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: BundledFile | None, look: Look | None
+) -> BundledFile:
     if info.issym():
         return BundledFile(path=path, mode="0777", target=info.linkname)
     if info.islnk():
@@ -163,10 +197,14 @@ def _listed(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, linked: Bund
     content = tar.extractfile(info) if info.isreg() else None
     if content is None:
         raise StrongroomError(f"{info.name}: is neither file, link nor folder")
-    hashed = hashlib.sha256()
+    hashed, head = hashlib.sha256(), b""
     while chunk := content.read(1 << 20):
         hashed.update(chunk)
-    return BundledFile(path=path, sha256=hashed.hexdigest(), mode=f"0{info.mode & 0o7777:03o}")
+        head = head or chunk[:64]
+    entry = BundledFile(path=path, sha256=hashed.hexdigest(), mode=f"0{info.mode & 0o7777:03o}")
+    if look is not None:
+        look(entry, head)
+    return entry
 
 
 @contextmanager

@@ -17,6 +17,9 @@ Kind = Literal["binary", "archive", "image", "manifest"]
 Arch = Literal["amd64", "arm64"]
 Origin = Literal["upstream", "go-modules"]
 
+#: Of ``bundle.json``; a higher one is of a newer strongroom.
+SCHEMA = 1
+
 #: What these are is unpacked on no host.
 _WITHOUT_FILES = ("image", "manifest")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from strongroom.errors import ConfigError
 from strongroom.model.explain import explain, gathered, nearest
 from strongroom.model.kata_settings import ShimSettings
+from strongroom.model.network import Network
 from strongroom.model.platform import Platform
 
 
@@ -132,6 +133,7 @@ class Cluster(Frozen):
     kubernetes: Kubernetes = Kubernetes()
     host: HostSettings = HostSettings()
     runtime: Runtime = Runtime()
+    network: Network = Network()
     waive: dict[str, str] = Field(default_factory=dict, description="preflight checks to waive: id -> reason")
 
 

@@ -54,6 +54,11 @@ def _description(model: type[BaseModel], path: Sequence[int | str]) -> str | Non
     return field.description if field else None
 
 
+def _unsaid(text: str) -> str:
+    """Without what stands before an @ in a URL: a password that is not allowed there is no business of a terminal's either."""
+    return re.sub(r"//[^/\s]*@", "//…@", text)
+
+
 def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[str]:
     """One line for each thing that pydantic refused: where (if not empty), key, value found, what is allowed, nearest match."""
     lines = []
@@ -77,5 +82,5 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):
                 message = told
-            lines.append(f"{where}{key}: found {found!r}, allowed is {message}{near}")
+            lines.append(f"{where}{key}: found {_unsaid(repr(found))}, allowed is {message}{near}")
     return lines

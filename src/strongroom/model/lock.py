@@ -24,6 +24,8 @@ class LockEntry(Frozen):
 
     ``prefix`` is the folder inside an archive that becomes the version's prefix on a host, ``subdir`` the folder below
     that prefix which archives without folders of their own go to. ``size`` is in bytes, ``None`` when not known.
+    ``only`` names the files below ``prefix`` that are taken of an archive with much else in it: the bundle has these alone.
+    ``sums`` is the publisher's own file of SHA-256 sums, which pins are held against.
     """
 
     component: Name
@@ -35,14 +37,20 @@ class LockEntry(Frozen):
     size: Annotated[int, Field(gt=0)] | None = None
     sha256: Sha256 | Literal["unpinned"] | None = None
     digest: Digest | Literal["unpinned"] | None = None
+    sums: str | None = Field(default=None, pattern=r"^https?://\S+$")
     prefix: Below | Literal[""] = ""
     subdir: Below | Literal[""] = ""
+    only: tuple[Below, ...] = ()
     licence: str = Field(min_length=1)
     source: str = Field(pattern=r"^https://\S+$")
     stand_in: bool = False
 
     @model_validator(mode="after")
     def _as_its_kind(self) -> LockEntry:
+        if self.only and self.kind != "archive":
+            raise ValueError(f"{self.component} {self.version}: only belongs to the kind archive")
+        if self.sums is not None and self.url is None:
+            raise ValueError(f"{self.component} {self.version}: sums belongs to url, and an image has none")
         is_image = self.kind == "image"
         for key, wanted in (("image", is_image), ("digest", is_image), ("url", not is_image), ("sha256", not is_image)):
             if (getattr(self, key) is not None) != wanted:

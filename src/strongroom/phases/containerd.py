@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from strongroom.model.bundle import Artifact
 from strongroom.model.shims import Shim
+from strongroom.phases import network
 from strongroom.phases.base import Context, template
 from strongroom.plan import containerd, registration
 from strongroom.plan.artifacts import PREFIX, Component, install_prefix
@@ -52,32 +53,40 @@ def component(context: Context, name: str) -> Component:
 def bundled(context: Context, shims: tuple[Shim, ...]) -> Source:
     """containerd 2.x and runc of the bundle, under our own unit and configuration."""
     runc, program = component(context, "runc"), component(context, "containerd")
-    values = {"sandbox_image": context.bundle.manifest.of("pause").image, "shims": shims}
+    wanted = network.on_host(context.inventory)
+    values = {
+        "sandbox_image": context.bundle.manifest.of("pause").image,
+        "shims": shims,
+        "config_path": wanted.config_path,
+    }
     drop_in = File(containerd.DROP_IN, template("containerd/drop-in-2.toml.j2", **values))
     unit = File(f"/etc/systemd/system/{UNIT}", template("containerd/containerd.service"), keep=True)
     main = File(containerd.CONFIG, template("containerd/config-2.toml"), keep=True)
-    restart_on = (main.path, drop_in.path, unit.path, "/usr/local/bin/containerd")
+    restart_on = (main.path, drop_in.path, unit.path, "/usr/local/bin/containerd", *wanted.restart_on)
     return Source(
         programs=[runc, *links(runc.artifact), program, *links(program.artifact)],
-        service=[main, drop_in, unit, Unit(UNIT, restart_on=restart_on, ready=registration.READY)],
+        service=[main, drop_in, unit, *wanted.resources(), Unit(UNIT, restart_on=restart_on, ready=registration.READY)],
         shims=PREFIX,
         data=("/var/lib/containerd", "/opt/containerd"),
         # containerd itself makes the folder of CNI configurations, when it starts.
-        folders=("/etc/containerd/conf.d", "/etc/containerd", "/etc/cni/net.d", "/etc/cni"),
+        folders=("/etc/containerd/conf.d", "/etc/containerd", "/etc/cni/net.d", "/etc/cni", *wanted.folders),
     )
 
 
 def of_the_distribution(context: Context, shims: tuple[Shim, ...]) -> Source:
     """containerd and runc that the host has; ours are only the handlers in its configuration."""
     image = str(context.bundle.manifest.of("pause").image)
-    restart_on = (containerd.CONFIG, containerd.DROP_IN)
+    wanted = network.on_host(context.inventory)
+    restart_on = (containerd.CONFIG, containerd.DROP_IN, *wanted.restart_on)
     return Source(
         programs=[],
         service=[
-            Registration(image, shims),
+            Registration(image, shims, wanted.config_path),
+            *wanted.resources(),
             Unit(UNIT, restart_on=restart_on, ready=registration.READY, foreign=True),
         ],
         shims=f"{PREFIX}/kata",
+        folders=("/etc/containerd/conf.d", *wanted.folders),
     )
 
 

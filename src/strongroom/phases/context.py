@@ -11,7 +11,7 @@ from strongroom.errors import ConfigError
 from strongroom.fetch import bundle as bundles
 from strongroom.model.cluster import Inventory
 from strongroom.model.shims import Shim
-from strongroom.phases import kata
+from strongroom.phases import kata, network
 from strongroom.phases.base import Context
 from strongroom.phases.choice import choose
 from strongroom.phases.pod_network import pod_network
@@ -33,6 +33,7 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
         StrongroomError: the bundle is damaged; the line names the file.
     """
     chosen = choose(inventory, shims())
+    network.refuse_unfit(inventory)
     folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
     if folder is None:
         raise ConfigError(

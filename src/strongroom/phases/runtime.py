@@ -9,7 +9,8 @@ from strongroom.model.cluster import Host, Inventory
 from strongroom.phases import kata, readiness
 from strongroom.phases.base import Context
 from strongroom.phases.containerd import component, links, source
-from strongroom.plan.artifacts import Image
+from strongroom.plan.artifacts import PREFIX, Image
+from strongroom.plan.place import Place
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
 from strongroom.plan.traces import Traces
@@ -56,7 +57,7 @@ class RuntimePhase:
         chosen = source(context, shims)
         folders = (*chosen.folders, "/opt/cni", "/opt/cni/bin")
         # Before anything else of the phase: a failed step stops the ones behind it.
-        wanted: list[Resource] = readiness.guards(shims)
+        wanted: list[Resource] = [*readiness.guards(shims), Place(PREFIX, context.bundle.manifest.arch)]
         wanted += [Traces(self.name, data=chosen.data, folders=folders), *chosen.programs]
         if context.inventory.cluster.kubernetes.cni == "ptp":
             # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see

@@ -103,11 +103,22 @@ class Component(Resource):
 
 
 def _unpack(artifact: Artifact, incoming: str, new: str, into: str) -> str:
+    """Unpack into ``new``. Where that fails, ``new`` goes at once: on a full disk it is what fills it, and the version in
+    place needs no more room than it has.
+    """
     if artifact.kind == "binary":
-        return f"install -m 0755 {incoming} {quote(f'{new}/{artifact.files[0].path}')}"
+        command = f"install -m 0755 {incoming} {quote(f'{new}/{artifact.files[0].path}')}"
+    else:
+        command = (
+            f"tar -x --no-same-owner --strip-components={artifact.strip} -C {quote(into)}"
+            f" {_decompress(artifact.file)} -f {incoming}"
+        )
+    name, parent = quote(artifact.file), quote(new.rpartition("/")[0])
     return (
-        f"tar -x --no-same-owner --strip-components={artifact.strip} -C {quote(into)}"
-        f" {_decompress(artifact.file)} -f {incoming}"
+        f"t=$({command} 2>&1) || {{\n"
+        f"    m=$(df -Pk {parent} | awk 'NR == 2 {{ print int($4 / 1024) \" MiB free on \" $6 }}'); rm -rf {quote(new)}\n"
+        f'    fail {name}": cannot be unpacked below "{parent}" ($m): $(printf \'%s\\n\' "$t" | head -n 1);'
+        ' what was there before is as it was"; }'
     )
 
 

@@ -33,18 +33,21 @@ class Schema:
     version: str
     runtime: Path
     sandbox: Path
+    registry: Path
 
 
-_ONE = Schema("", ("plugins", "cri"), ("plugins", "cri", "sandbox_image"))
+_ONE = Schema("", ("plugins", "cri"), ("plugins", "cri", "sandbox_image"), ("plugins", "cri", "registry"))
 _TWO = Schema(
     "version = 2\n",
     ("plugins", "io.containerd.grpc.v1.cri"),
     ("plugins", "io.containerd.grpc.v1.cri", "sandbox_image"),
+    ("plugins", "io.containerd.grpc.v1.cri", "registry"),
 )
 _THREE = Schema(
     "version = 3\n",
     ("plugins", "io.containerd.cri.v1.runtime"),
     ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox"),
+    ("plugins", "io.containerd.cri.v1.images", "registry"),
 )
 # All names that CRI's plugins have had; packages made for Docker come with them switched off.
 _PLUGINS = ("cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
@@ -105,12 +108,20 @@ def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: 
 
 
 def handler_settings(
-    version: tuple[int, int], document: dict[str, Any], sandbox_image: str, shims: tuple[Shim, ...]
+    version: tuple[int, int],
+    document: dict[str, Any],
+    sandbox_image: str,
+    shims: tuple[Shim, ...],
+    config_path: str | None = None,
 ) -> list[Setting]:
-    """The sandbox image, the CNI plugins' folder, runc under systemd's cgroups, and a handler for each shim."""
+    """The sandbox image, the CNI plugins' folder, runc under systemd's cgroups, and a handler for each shim; with
+    ``config_path`` also where registries' ``hosts.toml`` lie.
+    """
     schema = schema_of(document)
     runtimes = (*schema.runtime, "containerd", "runtimes")
     found = [Setting("is", schema.sandbox, sandbox_image), *_cni(version, schema, document)]
+    if config_path is not None:
+        found.append(Setting("is", (*schema.registry, "config_path"), config_path))
     found += [
         Setting("is", (*runtimes, "runc", "runtime_type"), "io.containerd.runc.v2"),
         Setting("is", (*runtimes, "runc", "options", "SystemdCgroup"), True),

@@ -104,6 +104,8 @@ class Registration(Resource):
 
     sandbox_image: str
     shims: tuple[Shim, ...]
+    config_path: str | None = None
+    """Where ``hosts.toml`` of registries lie, if that is ours to say."""
 
     @property
     def key(self) -> str:
@@ -124,7 +126,9 @@ class Registration(Resource):
     def preview(self) -> str:
         """What is merged, as it would stand in a configuration of version 2; the real one is the host's to name."""
         document = parse(containerd.empty_config(containerd.OLDEST), CONFIG)
-        handlers = containerd.handler_settings(containerd.OLDEST, document, self.sandbox_image, self.shims)
+        handlers = containerd.handler_settings(
+            containerd.OLDEST, document, self.sandbox_image, self.shims, self.config_path
+        )
         return merge("", handlers, CONFIG)
 
     def steps(self, seen: Observed) -> list[Step]:
@@ -132,7 +136,7 @@ class Registration(Resource):
         version = containerd.parse_version(seen.fields().get("version"))
         text = containerd.empty_config(version) if now.config is None else now.config
         document = parse(text, CONFIG)
-        handlers = containerd.handler_settings(version, document, self.sandbox_image, self.shims)
+        handlers = containerd.handler_settings(version, document, self.sandbox_image, self.shims, self.config_path)
         wanted = containerd.main_settings(version, document, handlers)
         out = []
         if containerd.uses_drop_in(version):
