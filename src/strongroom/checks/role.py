@@ -17,7 +17,11 @@ MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)\s*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
-TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)")
+TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b")
+# Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
+SYSTEMD = re.compile(
+    r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
+)
 REALM = re.compile(r"\bRME: Using RSI version (\d{1,3})\.(\d{1,3})")
 SNP_GUEST = re.compile(
     r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
@@ -50,6 +54,8 @@ def kinds(report: HostReport) -> frozenset[str]:
     said = report.virt.get("cvm", "")
     if said not in ("", "none"):
         found.add(said)
+    if match := report.log.find(SYSTEMD):
+        found.add(match[1])
     if match := report.log.find(MEMORY_ENCRYPTION):
         words = set(match[1].split())
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
