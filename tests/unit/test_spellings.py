@@ -11,17 +11,18 @@ from strongroom.checks.verdict import CheckResult, HostJudgement, State
 from strongroom.model.platform import Platform
 from strongroom.probe import dmesg
 from strongroom.probe.report import HostReport
-from tests.reference import edit, make
+from tests.reference import add, edit, make
 
 
 def judged(section: str, *lines: str) -> HostJudgement:
-    return judge(HostReport.of({section: lines}), catalogue())
+    found = judge(HostReport.of({section: lines}), catalogue())
+    assert State.READY not in {one.state for one in found.platforms.values()}
+    return found
 
 
 def said(judgement: HostJudgement, name: str) -> CheckResult:
     result = judgement.check(name)
     assert result is not None
-    assert State.READY not in {one.state for one in judgement.platforms.values()}
     return result
 
 
@@ -60,6 +61,12 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         # arch/x86/coco/core.c and systemd's manager, as a TDX guest prints them
         ("Memory Encryption Features active: Intel TDX", "G-TDX", "pass", ""),
         ("systemd[1]: Detected confidential virtualization sev-snp.", "G-KIND", "pass", ""),
+        # arch/x86/coco/sev/core.c, sev_show_status; drivers/virt/coco/sev-guest without its bracket; arm64's rsi.c of the RFC
+        ("SEV: Status: SEV SEV-ES SEV-SNP DebugSwap", "G-MEF", "pass", ""),
+        ("SEV: Status: SEV SEV-ES", "G-MEF", "unknown", ""),
+        ("SEV: Status: vTom", "G-MEF", "unknown", ""),
+        ("RME: RSI version 1.0 advertised", "G-CCA", "pass", ""),
+        ("RME: RSI version 0.5 not supported", "G-CCA", "fail", "RMM"),
     ],
 )
 def test_a_line_of_the_kernels_log_is_understood(line: str, check: str, verdict: str, remedy: str) -> None:
@@ -83,6 +90,18 @@ def test_what_tdx_says_on_every_other_machine_is_no_fault_of_a_guest() -> None:
         "[    0.512345] virt/tdx: TDX not supported by the host platform",
     )
     assert said(found, "TDX-BIOSLOG").verdict == "skip"
+
+
+def test_a_reason_that_is_the_last_word_is_no_success_of_before() -> None:
+    ready = make("tdx")
+    why = "[   99.000000] virt/tdx: initialization failed: TDMR [0x40000000, 0x80000000): reserved areas exhausted."
+    found = judge(HostReport.of(add(ready, "dmesg", why)), catalogue())
+    assert said(found, "TDX-MODLOG").verdict == "fail"
+    none = judge(
+        HostReport.of(add(ready, "dmesg", "[   99.000000] virt/tdx: TDX not supported by the host platform")),
+        catalogue(),
+    )
+    assert said(none, "TDX-BIOSLOG").verdict == "fail"
 
 
 def test_what_kvm_asks_for_is_not_the_modules_failure() -> None:

@@ -22,7 +22,9 @@ TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)|\bMemory Encrypti
 SYSTEMD = re.compile(
     r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
 )
-REALM = re.compile(r"\bRME: Using RSI version (\d{1,3})\.(\d{1,3})")
+REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
+# arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
+SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
 SNP_GUEST = re.compile(
     r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
 )
@@ -59,7 +61,7 @@ def kinds(report: HostReport) -> frozenset[str]:
     if match := report.log.find(MEMORY_ENCRYPTION):
         words = set(match[1].split())
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
-    if report.log.find(SNP_GUEST):
+    if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS):
         found.add("sev-snp")
     if trust_domain(report):
         found.add("tdx")

@@ -142,11 +142,13 @@ def seam_version(report: HostReport, check: Check) -> Finding:
 @judges("TDX-BIOSLOG")
 def bios_log(report: HostReport, check: Check) -> Finding:
     """How many private keys the kernel found."""
-    if match := report.log.find(KEYS):
+    said = report.log.last(KEYS, NO_PLATFORM)
+    if said is not None and said[0] == 1:
+        return failed(said[1][0])
+    if said is not None:
+        match = said[1]
         keys = int(match[2]) - int(match[1])
         return passed(match[0]) if keys >= check.number("keys") else failed(match[0])
-    if match := report.log.find(NO_PLATFORM):
-        return failed(match[0])
     return failed("the kernel found no TDX in the BIOS") if report.log.whole else unknown(report.section("dmesg").why)
 
 
@@ -164,13 +166,15 @@ def hibernation(report: HostReport, check: Check) -> Finding:
 @judges("TDX-MODLOG")
 def module_log(report: HostReport, check: Check) -> Finding:
     """The last line on the module's state counts. A failed SEAMCALL of leaf 254 is no such line: healthy hosts print it."""
-    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED)
+    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED, WHY)
     why = report.log.find(WHY)
     if said is None:
-        return failed(why[0]) if why else unknown(report.section("dmesg").why)
+        return unknown(report.section("dmesg").why)
     index, match = said
     if index == 0:
         return passed(match[0])
+    if index == 4:
+        return failed(match[0])
     if index in (2, 3):
         return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
     reason = why or report.log.find(NO_RBP_MOD)
