@@ -50,6 +50,17 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("virt/tdx: TDX not supported by the host platform", "TDX-BIOSLOG", "fail", "key split"),
         ("virt/tdx: XSAVE is required for TDX", "TDX-MODLOG", "fail", "kernel said"),
         ("virt/tdx: TDX-Module initialized", "TDX-MODLOG", "pass", ""),
+        # arch/x86/kernel/cpu/intel.c, detect_tme, 5.18 to 6.10
+        ("x86/mktme: disabled by BIOS", "TDX-TMELOG", "fail", "TME-MT"),
+        ("x86/tme: configuration is inconsistent between CPUs", "TDX-TMELOG", "fail", "differently"),
+        # arch/x86/virt/svm/sev.c, setup_rmptable, 6.14
+        (
+            "SEV-SNP: Invalid RMP size 0x80000000 for configured segment size 0x40000000",
+            "SNP-RMPLOG",
+            "fail",
+            "update the BIOS",
+        ),
+        ("SEV-SNP: Failed to map RMP segment addr 0x8800000 size 0x8800000", "SNP-RMPLOG", "fail", "update the BIOS"),
         # arch/x86/kvm/vmx/tdx.c, 6.16
         ("kvm_intel: tdx: MOVDIR64B is required for TDX", "TDX-KVM", "fail", "kvm_intel"),
         ("kvm_intel: Self-snoop is required for TDX", "TDX-KVM", "fail", "kvm_intel"),
@@ -102,6 +113,16 @@ def test_a_reason_that_is_the_last_word_is_no_success_of_before() -> None:
         catalogue(),
     )
     assert said(none, "TDX-BIOSLOG").verdict == "fail"
+
+
+def test_an_rmp_table_that_was_found_and_not_set_up_is_none() -> None:
+    host = add(
+        make("snp-segmented"),
+        "dmesg",
+        "[    9.000000] SEV-SNP: Invalid RMP segment base address 0x900000000000 for configured segment size 0x2000000000",
+    )
+    found = judge(HostReport.of(host), catalogue())
+    assert (said(found, "SNP-RMPLOG").verdict, found.state(Platform.SNP)) == ("fail", State.CAPABLE)
 
 
 def test_what_kvm_asks_for_is_not_the_modules_failure() -> None:

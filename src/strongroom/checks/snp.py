@@ -24,6 +24,10 @@ TOO_SMALL = re.compile(r"\b(?:RMP table|Segmented RMP) does not cover full syste
 NOT_RESERVED = re.compile(
     r"\bMemory for the RMP table has not been reserved by BIOS|\bRMP configuration not valid: .*|\bRMP segment size .* is not within .*"
 )
+# setup_rmptable comes after the range was printed: what stops it there undoes that line.
+NOT_SET_UP = re.compile(
+    r"\bInvalid RMP (?:size|segment base address) .*|\bRMP segment descriptor already exists .*|\bFailed to map RMP .*"
+)
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled|\bAMD-Vi: SNP enabled\b")
 IOMMU_OFF = re.compile(
     r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
@@ -149,6 +153,8 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
     if match := report.log.find(NOT_RESERVED):
         return failed(match[0])
+    if match := report.log.find(NOT_SET_UP):
+        return failed(match[0], "set-up")
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
     return (

@@ -16,7 +16,11 @@ SEAMRR_BASE, SEAMRR_MASK, MCHECK = 0x1400, 0x1401, 0xA0
 PLATFORM_INFO, SEAM_EXTEND, FEATURE_CONTROL = 0xCE, 0x500, 0x3A
 
 _TDX = r"\b(?:virt/)?tdx: "
-TME = re.compile(r"\bx86/tme: (not enabled|disabled|enabled) by BIOS")
+TME = re.compile(r"\bx86/tme: enabled by BIOS")
+TME_OFF = re.compile(
+    r"\bx86/tme: (?:(?:not enabled|disabled) by BIOS|configuration is inconsistent between CPUs)"
+    r"|\bx86/mktme: (?P<keys>(?:not enabled|disabled) by BIOS)"
+)
 KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range:? \[(\d{{1,6}}), (\d{{1,6}})\)")
 HIBERNATION = re.compile(rf"{_TDX}initialization failed: Hibernation support is enabled")
 INITIALISED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialized", re.IGNORECASE)
@@ -36,7 +40,7 @@ VERSIONS = (
     re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
     re.compile(rf"{_TDX}module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})"),
 )
-PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)\b.{{0,4}} ?allocated for PAMT")
+PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)s?\b.{{0,4}} ?allocated for PAMT")
 SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
 KVM_YES = re.compile(r"\bkvm_intel: TDX is supported\.")
 KVM_NO = re.compile(
@@ -77,10 +81,10 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
 @judges("TDX-TMELOG")
 def memory_encryption_log(report: HostReport, check: Check) -> Finding:
     """The kernel's word on the same."""
+    if match := report.log.find(TME_OFF):
+        return failed(match[0], "keys" if match["keys"] else "differ" if "inconsistent" in match[0] else None)
     match = report.log.find(TME)
-    if match is None:
-        return unknown(report.section("dmesg").why)
-    return passed(match[0]) if match[1] == "enabled" else failed(match[0])
+    return passed(match[0]) if match else unknown(report.section("dmesg").why)
 
 
 @judges("TDX-PART")
