@@ -11,7 +11,10 @@ from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import bits, hexadecimal
 
-RMI = re.compile(r"\bkvm \[\d{1,6}\]: RMI ABI version (\d{1,3})\.(\d{1,3})")
+# KVM's in the out-of-tree series; the later ones moved it to arch/arm64/kernel/rmi.c, where it has no "kvm [1]: ".
+RMI = re.compile(r"\bRMI ABI version (\d{1,3})\.(\d{1,3})")
+RMI_REFUSED = re.compile(r"\bUnsupported RMI ABI .*")
+RSI_REFUSED = re.compile(r"\bRME: (?:RMM doesn't support RSI version .*|RSI version \S{1,12} not supported)")
 PFR0 = "/sys/devices/system/cpu/cpu0/regs/identification/id_aa64pfr0_el1"
 
 
@@ -28,6 +31,8 @@ def realm_extension(report: HostReport, check: Check) -> Finding:
 @judges("CCA-RMI")
 def realm_manager(report: HostReport, check: Check) -> Finding:
     """KVM found a realm management monitor that speaks its language."""
+    if refused := report.log.find(RMI_REFUSED):
+        return failed(refused[0], "version")
     match = report.log.find(RMI)
     if match is None:
         return failed("KVM found no RMM") if report.log.whole else unknown(report.section("dmesg").why)
@@ -37,6 +42,8 @@ def realm_manager(report: HostReport, check: Check) -> Finding:
 @judges("G-CCA")
 def realm(report: HostReport, check: Check) -> Finding:
     """The guest's kernel talks to the realm services interface."""
+    if refused := report.log.find(RSI_REFUSED):
+        return failed(refused[0], "version")
     match = report.log.find(REALM)
     if match is not None:
         return passed(match[0])

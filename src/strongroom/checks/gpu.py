@@ -153,7 +153,7 @@ def guest_state(report: HostReport, check: Check) -> Finding:
     smi = report.smi
     if not smi.values:
         return unknown(report.section("nvidia-smi-conf-compute").why)
-    told = smi.get("cc state") or smi.get("cc status")
+    told = smi.get("cc state")
     protected = "protected pcie" in (smi.get("multi-gpu mode") or "").lower()
     if told is not None and told.lower() != "on" and not protected:
         return failed(f"CC is {told}", "off")

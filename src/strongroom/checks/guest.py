@@ -13,7 +13,7 @@ from strongroom.probe.report import HostReport
 from strongroom.probe.text import number
 
 SEV_STATUS = 0xC0010131
-SNP_DRIVER = re.compile(r"\bInitialized SEV guest driver \(using (?:vmpck_id \d|VMPCK\d communication key)\)")
+SNP_DRIVER = re.compile(r"\bInitialized SEV guest driver\b.*")
 VMPL = re.compile(r"\bSEV: SNP running at VMPL(\d)\b")
 SWIOTLB = re.compile(r"\bCan not allocate SWIOTLB buffer.*")
 TSM = "/sys/kernel/config/tsm/report"
@@ -41,6 +41,8 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
         if "SEV-SNP" in features:
             return passed(match[0])
         return failed(match[0]) if "SEV-ES" in features else unknown(f"{match[0]}: plain SEV, or SNP below a paravisor")
+    if status := report.log.find(role.SEV_STATUS):
+        return passed(status[0])
     if legacy := report.log.find(role.LEGACY_SEV):
         return failed(legacy[0])
     return unknown(report.section("dmesg").why)

@@ -17,8 +17,14 @@ MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)\s*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
-TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)")
-REALM = re.compile(r"\bRME: Using RSI version (\d{1,3})\.(\d{1,3})")
+TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b")
+# Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
+SYSTEMD = re.compile(
+    r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
+)
+REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
+# arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
+SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
 SNP_GUEST = re.compile(
     r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
 )
@@ -50,10 +56,12 @@ def kinds(report: HostReport) -> frozenset[str]:
     said = report.virt.get("cvm", "")
     if said not in ("", "none"):
         found.add(said)
+    if match := report.log.find(SYSTEMD):
+        found.add(match[1])
     if match := report.log.find(MEMORY_ENCRYPTION):
         words = set(match[1].split())
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
-    if report.log.find(SNP_GUEST):
+    if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS):
         found.add("sev-snp")
     if trust_domain(report):
         found.add("tdx")

@@ -67,7 +67,7 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
     for pattern in (NO_ENCRYPTION, HARDWARE_ERROR):
         if match := report.log.find(pattern):
             return failed(match[0])
-    if report.snphost.passed("SME: Enabled in MSR") is False:
+    if report.snphost.passed("SME in MSR") is False:
         return failed("snphost: SME is not enabled in the MSR")
     return msr_bits(report, SYSCFG, {SMEE: "SMEE"})
 

@@ -17,7 +17,9 @@ LEAF = 0x12
 _FIRST_SECTION, _LAST_SECTION = 2, 64
 
 EPC_SECTION = re.compile(r"\bsgx: EPC section 0x[0-9a-f]{1,16}-0x[0-9a-f]{1,16}")
-DISABLED = re.compile(r"\bSGX disabled by BIOS\.?", re.IGNORECASE)
+DISABLED = re.compile(r"\bSGX disabled(?: or unsupported)? by BIOS\.?", re.IGNORECASE)
+LOCKED = re.compile(r"\bSGX Launch Control is locked\..*")
+NO_EPC = re.compile(r"\bsgx: There are zero EPC sections")
 DEVICES = ("/dev/sgx_enclave", "/dev/sgx_provision")
 DEV_MOUNT = "mount:/dev"
 
@@ -91,9 +93,14 @@ def feature_control(report: HostReport, check: Check) -> Finding:
 
 @judges("SGX-LOG")
 def log(report: HostReport, check: Check) -> Finding:
-    """The kernel's words. Older kernels say "disabled by BIOS" where launch control is missing, too."""
+    """The kernel's words. Older kernels say "disabled by BIOS" where launch control is missing, too. Newer ones set up
+    enclave memory then, and only guests may have it: that is not what is asked for."""
     if match := report.log.find(DISABLED):
         return failed(match[0])
+    if match := report.log.find(LOCKED):
+        return failed(match[0], "launch")
+    if match := report.log.find(NO_EPC):
+        return failed(match[0], "memory")
     if sections := report.log.all(EPC_SECTION):
         return passed(f"{len(sections)} EPC sections")
     return failed("the kernel set up no EPC") if report.log.whole else unknown(report.section("dmesg").why)

@@ -24,7 +24,11 @@ TOO_SMALL = re.compile(r"\b(?:RMP table|Segmented RMP) does not cover full syste
 NOT_RESERVED = re.compile(
     r"\bMemory for the RMP table has not been reserved by BIOS|\bRMP configuration not valid: .*|\bRMP segment size .* is not within .*"
 )
-IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled")
+# setup_rmptable comes after the range was printed: what stops it there undoes that line.
+NOT_SET_UP = re.compile(
+    r"\bInvalid RMP (?:size|segment base address) .*|\bRMP segment descriptor already exists .*|\bFailed to map RMP .*"
+)
+IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled|\bAMD-Vi: SNP enabled\b")
 IOMMU_OFF = re.compile(
     r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
 )
@@ -78,7 +82,10 @@ def cpuid(report: HostReport, check: Check) -> Finding:
     if said is False:
         return failed("no SEV-SNP")
     vmpls_said = report.snphost.get("Number of VMPLs")
-    if report.snphost.passed("Secure Nested Paging (SEV-SNP)") and vmpls_said:
+    tool = report.snphost.passed("Secure Nested Paging (SEV-SNP)")
+    if tool is False:
+        return failed("snphost: no SEV-SNP")
+    if tool and vmpls_said:
         count = number(vmpls_said.value) or 0
         seen = f"snphost: {count} VMPLs"
         return passed(seen) if count >= check.number("vmpls") else failed(seen)
@@ -146,6 +153,8 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
     if match := report.log.find(NOT_RESERVED):
         return failed(match[0])
+    if match := report.log.find(NOT_SET_UP):
+        return failed(match[0], "set-up")
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
     return (
@@ -156,7 +165,7 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
 @judges("SNP-SYSCFG")
 def syscfg(report: HostReport, check: Check) -> Finding:
     """SNPEn and VMPLEn; MtrrFixDramModEn (bit 19) is set by newer kernels and not asked for."""
-    if report.snphost.passed("SNP: Enabled in MSR") is False:
+    if report.snphost.passed("SNP in MSR") is False:
         return failed("snphost: SNP is not enabled in the MSR")
     return msr_bits(report, SYSCFG, {24: "SNPEn", 25: "VMPLEn"})
 

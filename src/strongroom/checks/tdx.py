@@ -16,13 +16,21 @@ SEAMRR_BASE, SEAMRR_MASK, MCHECK = 0x1400, 0x1401, 0xA0
 PLATFORM_INFO, SEAM_EXTEND, FEATURE_CONTROL = 0xCE, 0x500, 0x3A
 
 _TDX = r"\b(?:virt/)?tdx: "
-TME = re.compile(r"\bx86/tme: (not enabled|disabled|enabled) by BIOS")
-KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range \[(\d{{1,6}}), (\d{{1,6}})\)")
+TME = re.compile(r"\bx86/tme: enabled by BIOS")
+TME_OFF = re.compile(
+    r"\bx86/tme: (?:(?:not enabled|disabled) by BIOS|configuration is inconsistent between CPUs)"
+    r"|\bx86/mktme: (?P<keys>(?:not enabled|disabled) by BIOS)"
+)
+KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range:? \[(\d{{1,6}}), (\d{{1,6}})\)")
 HIBERNATION = re.compile(rf"{_TDX}initialization failed: Hibernation support is enabled")
 INITIALISED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialized", re.IGNORECASE)
 INIT_FAILED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialization failed \((-\d{{1,3}})\)", re.IGNORECASE)
 NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNORECASE)
-WHY = re.compile(rf"{_TDX}initialization failed: .*")
+# Kernels before 6.8 (tdx.c of the host series, and its predecessors): the call into the module faulted.
+NOT_ENABLED = re.compile(rf"{_TDX}(?:not enabled by BIOS|Cannot enable TDX on TDX disabled platform)")
+# Of 7.1 and newer, which try at boot and say this on every machine without TDX, whoever made its CPU.
+NO_PLATFORM = re.compile(rf"{_TDX}TDX not supported by the host platform")
+WHY = re.compile(rf"{_TDX}initialization failed: .*|\bvirt/tdx: \S{{1,20}} is required for TDX")
 NO_RBP_MOD = re.compile(rf"{_TDX}NO_RBP_MOD feature is not supported")
 # Three spellings, one of them with two misspellings of its own.
 VERSIONS = (
@@ -32,11 +40,11 @@ VERSIONS = (
     re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
     re.compile(rf"{_TDX}module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})"),
 )
-PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)\b.{{0,4}} ?allocated for PAMT")
+PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)s?\b.{{0,4}} ?allocated for PAMT")
 SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
 KVM_YES = re.compile(r"\bkvm_intel: TDX is supported\.")
 KVM_NO = re.compile(
-    r"\bkvm_intel: (?:.*TDX requires .*|Failed to initialize TDX module.*|.*TDX not supported by the host platform.*"
+    r"\bkvm_intel: (?:.*TDX requires .*|.*is required for TDX.*|Failed to initialize TDX module.*|.*TDX not supported by the host platform.*"
     r"|.*no TDX private KeyIDs available.*|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
 )
 
@@ -73,10 +81,10 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
 @judges("TDX-TMELOG")
 def memory_encryption_log(report: HostReport, check: Check) -> Finding:
     """The kernel's word on the same."""
+    if match := report.log.find(TME_OFF):
+        return failed(match[0], "keys" if match["keys"] else "differ" if "inconsistent" in match[0] else None)
     match = report.log.find(TME)
-    if match is None:
-        return unknown(report.section("dmesg").why)
-    return passed(match[0]) if match[1] == "enabled" else failed(match[0])
+    return passed(match[0]) if match else unknown(report.section("dmesg").why)
 
 
 @judges("TDX-PART")
@@ -138,7 +146,11 @@ def seam_version(report: HostReport, check: Check) -> Finding:
 @judges("TDX-BIOSLOG")
 def bios_log(report: HostReport, check: Check) -> Finding:
     """How many private keys the kernel found."""
-    if match := report.log.find(KEYS):
+    said = report.log.last(KEYS, NO_PLATFORM)
+    if said is not None and said[0] == 1:
+        return failed(said[1][0])
+    if said is not None:
+        match = said[1]
         keys = int(match[2]) - int(match[1])
         return passed(match[0]) if keys >= check.number("keys") else failed(match[0])
     return failed("the kernel found no TDX in the BIOS") if report.log.whole else unknown(report.section("dmesg").why)
@@ -158,15 +170,17 @@ def hibernation(report: HostReport, check: Check) -> Finding:
 @judges("TDX-MODLOG")
 def module_log(report: HostReport, check: Check) -> Finding:
     """The last line on the module's state counts. A failed SEAMCALL of leaf 254 is no such line: healthy hosts print it."""
-    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED)
+    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED, WHY)
     why = report.log.find(WHY)
     if said is None:
-        return failed(why[0]) if why else unknown(report.section("dmesg").why)
+        return unknown(report.section("dmesg").why)
     index, match = said
     if index == 0:
         return passed(match[0])
-    if index == 2:
-        return failed(match[0], "not-loaded")
+    if index == 4:
+        return failed(match[0])
+    if index in (2, 3):
+        return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
     reason = why or report.log.find(NO_RBP_MOD)
     return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
 

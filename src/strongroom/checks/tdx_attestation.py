@@ -20,7 +20,9 @@ def quote_service(report: HostReport, check: Check) -> Finding:
         return failed("no qgsd", "missing") if section.complete or unit else unknown(section.why)
     errors = [code for code in check.words("errors") if any(code in line.lower() for line in unit.log)]
     if errors:
-        return failed(f"qgsd logged {', '.join(errors)}", errors[0])
+        # 0x11001 is what every failure ends in; the code that has a remedy of its own is the cause.
+        cause = next((code for code in errors if code in check.remedies), errors[0])
+        return failed(f"qgsd logged {', '.join(errors)}", cause)
     if unit.active is None:
         return unknown(section.why)
     if unit.active != "active":

@@ -12,8 +12,14 @@ from functools import cached_property
 
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
 _QUOTE = re.compile(r"^(?:> ?)+")
+_BLANKS = re.compile(r"[ \t]{2,}")  # what was pasted into a thread may have more blanks than the kernel printed
 _LEVEL = re.compile(r"^<\d{1,3}>")
 # "[    1.5]", "[\t0.7]", "[ 10.16]", and "[..][    T0]" of kernels that print the caller.
+# dmesg -T, dmesg --time-format=iso, and what dmesg -x puts before the stamp.
+_CLOCK = re.compile(
+    r"^(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,6}[+-]\d\d:\d\d) "
+)
+_FACILITY = re.compile(r"^(?:kern|user|daemon|syslog) *: *(?:emerg|alert|crit|err|warn|notice|info|debug) *: ")
 _STAMP = re.compile(r"^\s*\[\s*(\d{1,9})\.(\d{1,9})\s*\](?:\s*\[\s*[TC]\d{1,9}\s*\])?\s?")
 # journalctl's short form, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
 _SYSLOG = re.compile(r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel: ?")
@@ -69,6 +75,7 @@ class Log:
 
 def _line(raw: str) -> Line:
     text = _LEVEL.sub("", _QUOTE.sub("", raw[:_LONGEST].rstrip()))
+    text = _CLOCK.sub("", _FACILITY.sub("", text))
     seconds = None
     for _ in range(2):  # a syslog prefix may come before the stamp, and a hostname after it
         if stamp := _STAMP.match(text):
@@ -76,7 +83,7 @@ def _line(raw: str) -> Line:
             text = text[stamp.end() :]
         if prefix := _SYSLOG.match(text):
             text = text[prefix.end() :]
-    return Line(text.strip(), seconds)
+    return Line(_BLANKS.sub(" ", text.strip()), seconds)
 
 
 def parse(lines: Sequence[str], *, complete: bool = False, present: bool = True) -> Log:

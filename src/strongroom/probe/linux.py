@@ -12,6 +12,7 @@ _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: (\w{1,20}) \(([\w-]{1,40})\)")
 _LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
+_JOURNAL = re.compile(r"^\S.{4,40} [\w-]{1,60}\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
 _STATUS = re.compile(r"status=(\d{1,3})/")
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
@@ -94,9 +95,13 @@ def cpu(lines: Sequence[str]) -> Cpu:
     found: dict[str, str] = {}
     microcode: list[str] = []
     bare: list[str] = []
+    folded = False
     for line in lines:
         key, mark, value = line.partition(":")
-        if mark:
+        if not mark and folded and line[:1] in (" ", "\t"):
+            found["flags"] = _unfold(found["flags"], line.strip())
+        elif mark:
+            folded = key.strip().lower() == "flags"
             found.setdefault(key.strip().lower(), value.strip())
             if key.strip() == "microcode":
                 microcode.append(value.strip())
@@ -117,6 +122,11 @@ def cpu(lines: Sequence[str]) -> Cpu:
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
     )
+
+
+def _unfold(text: str, more: str) -> str:
+    """lscpu folds the flags at the terminal's width, in the middle of a word or not: both readings are kept."""
+    return f"{text} {text.rpartition(' ')[2]}{more.partition(' ')[0]} {more}"
 
 
 def devices(lines: Sequence[str]) -> dict[str, Node]:
@@ -146,6 +156,8 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
             current.setdefault("SubState", [match[2]])
         elif match := _LOADED.match(line):
             current.setdefault("LoadState", [match[1]])
+        elif match := _JOURNAL.match(line):
+            current.setdefault("Log", []).append(match[1])
         elif match := _STATUS.search(line):
             current.setdefault("ExecMainStatus", [match[1]])
         else:

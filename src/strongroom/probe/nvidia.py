@@ -16,16 +16,24 @@ VENDOR = "10de"
 _MODES = {0: "off", 1: "on", 2: "invalid", 3: "devtools"}
 _MODE_REGISTERS = (0x1182CC, 0x590)
 _BDF = r"((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
-_DEVICE = re.compile(rf"\b(GPU|NvSwitch) {_BDF} .{{0,60}}?(0x[0-9a-f]{{4}})\b", re.IGNORECASE)
+_DEVICE = re.compile(rf"\b(GPU|NvSwitch|Nvidia) {_BDF} .{{0,60}}?(0x[0-9a-f]{{4}})\b", re.IGNORECASE)
 _HAS = re.compile(r"\bhas (CC|PPCIe) mode (\w{2,12})")
 _IS = re.compile(r"\b(CC|PPCIe) mode is (\w{2,12})")
 _SET = re.compile(r"\b(CC|PPCIe) mode set to (\w{2,12})\. It will be active after")
+_UNEXPECTED = re.compile(r"\bUnexpected CC state 0x[0-9a-f]{1,8}\b")
 _RESET = re.compile(r"was reset to apply the new (CC|PPCIe) mode")
 _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
 _REGISTER = re.compile(r"\bBAR0 read (0x[0-9a-f]{1,8}) = (0x[0-9a-f]{1,8})", re.IGNORECASE)
 _LSPCI = re.compile(rf"^{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
 _DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
+# nvidia-smi conf-compute -f and -grs say in other words what -q says.
+_CAPTIONS = {
+    "cc status": "cc state",
+    "cc mode": "cc state",
+    "confidential compute gpus ready state": "cc gpus ready state",
+}
+_NO_CC = re.compile(r"\bNo CC capable devices found", re.IGNORECASE)
 _GPU_CLASSES = ("0300", "0302")
 
 
@@ -70,7 +78,7 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
         if match := _DEVICE.search(line):
             current = _address(match[2])
             in_settings = False
-            found.setdefault(current, Device(current, match[1].lower() != "gpu", match[3][2:].lower()))
+            found.setdefault(current, Device(current, match[1].lower() == "nvswitch", match[3][2:].lower()))
         if current is None:
             continue
         device = found[current]
@@ -80,6 +88,9 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
             device = replace(device, pending=f"{mode[1]} {mode[2].lower()}")
         elif (reset := _RESET.search(line)) and device.pending and device.pending.startswith(reset[1]):
             device = replace(_with(device, reset[1], device.pending.split()[1]), pending=None)
+        elif _UNEXPECTED.search(line):
+            # How versions before v2024.12.06 end where newer ones say that the mode is invalid.
+            device = replace(device, cc="invalid")
         elif _SETTINGS.search(line):
             in_settings = True
         elif in_settings and (setting := _SETTING.search(line)):
@@ -128,8 +139,11 @@ def smi(lines: Sequence[str]) -> Smi:
     """Captions and values; of several GPUs the worst is not known here, so differing values are joined by commas."""
     values: dict[str, str] = {}
     for line in lines:
+        if _NO_CC.search(line):
+            values.setdefault("cc state", "not to be had: no CC capable devices found")
         caption, mark, value = line.partition(":")
         key = " ".join(caption.lower().split())
+        key = _CAPTIONS.get(key, key)
         text = value.strip()
         if not mark or not key or len(key) > 60:
             continue

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from strongroom.probe.text import hexadecimal, truth
 
 _EPC = re.compile(r"EPC\[\d{1,4}\]:.*\bsize: ([0-9a-fA-F]{1,16})")
+_OLD_EPC = re.compile(r"^size of EPC section in Processor Reserved Memory, (\d{1,9}) ?M$")
 _CONTROL = re.compile(r"^Raw IA32_FEATURE_CONTROL: ([0-9a-fA-F]{1,16})$")
+_ECX = re.compile(r"\becx: ([0-9a-fA-F]{1,8})\b")
 _ANSWER = re.compile(r"^(.{3,120}?)\s*:\s*(true|false|0|1)$")
 
 # Which tool's caption answers which question; the caption begins the line.
 _CAPTIONS = {
     "supported": ("SGX supported by CPU", "sgx available"),
-    "launch_control": ("SGX Launch Configuration (SGX_LC)", "Flexible Launch Control"),
+    "launch_control": ("SGX Launch Configuration (SGX_LC)", "Flexible Launch Control", "sgx launch control"),
     "sgx1": ("SGX1 (ECREATE", "SGX1 leaf instructions", "sgx 1 supported"),
     "sgx2": ("SGX2 (EAUG", "SGX2 leaf instructions", "sgx 2 supported"),
     "driver": ("SGX driver loaded",),
@@ -43,17 +45,21 @@ def parse(lines: Sequence[str]) -> SgxTool:
     epc: int | None = None
     control: int | None = None
     feature_bits: int | None = None
+    heading = ""
     for raw in lines:
         line = raw.strip()
+        heading = line if line.endswith(")") else heading
         if line in ("Supports SGX", "Does not support SGX"):
             answers["supported"] = line == "Supports SGX"
         elif match := _EPC.match(line):
             epc = (epc or 0) + (hexadecimal(match[1]) or 0)
         elif match := _CONTROL.match(line):
             control = hexadecimal(match[1])
+        elif match := _OLD_EPC.match(line):
+            epc = (epc or 0) + (int(match[1]) << 20)
         elif line.startswith("EPC size:"):
             epc = hexadecimal(line.partition(":")[2])
-        elif match := re.search(r"\becx: ([0-9a-fA-F]{1,8})\b", line):
+        elif heading.startswith("Extended feature bits") and (match := _ECX.search(line)):
             feature_bits = hexadecimal(match[1]) if feature_bits is None else feature_bits
         elif match := _ANSWER.match(line):
             for question, captions in _CAPTIONS.items():

@@ -1,4 +1,7 @@
-"""``snphost ok``: a tree of tests, one a line, ``[ PASS ] - caption: value``."""
+"""``snphost ok`` and ``sevctl ok``: a tree of tests, one a line, ``[ PASS ] - caption: value``.
+
+Sources: virtee/snphost src/ok, whose captions changed in 2025; virtee/sevctl src/ok.rs, which has the older ones still.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*-\s+(.+?)\s*$")
+
+_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})\s*$", re.IGNORECASE)
+
+# Captions of other versions -> the caption that the checks ask for. SME and SNP stand before what the MSR says.
+_CAPTIONS = {
+    "SME": "SME in MSR",
+    "SNP": "SNP in MSR",
+    "SEV Firmware Version": "SEV firmware version",
+    "SEV INIT": "SEV initialized",
+    "SEV-ES INIT": "SEV-ES initialized",
+    "SNP INIT": "SNP initialized",
+    "Reading /dev/sev": "/dev/sev readable",
+    "Writing /dev/sev": "/dev/sev writable",
+}
+# A test that fails for one of these has read nothing: the tool was run without root, or without the msr module.
+_UNREAD = ("unable to open /dev/sev", "Permission denied", "MSR read failed", "Error Reading MSR")
 
 
 class Answer(NamedTuple):
@@ -28,9 +47,13 @@ class Snphost:
         return next((answer for key, answer in self.answers.items() if key.startswith(caption)), None)
 
     def passed(self, caption: str) -> bool | None:
-        """Whether that line is PASS; None where there is no such line, or it was skipped."""
+        """Whether that line is PASS; None where there is no such line, or where it was skipped or could read nothing."""
         answer = self.get(caption)
-        return None if answer is None or answer.verdict not in ("PASS", "FAIL") else answer.verdict == "PASS"
+        if answer is None or answer.verdict not in ("PASS", "FAIL"):
+            return None
+        if answer.verdict == "FAIL" and any(words in answer.value for words in _UNREAD):
+            return None
+        return answer.verdict == "PASS"
 
 
 def parse(lines: Sequence[str]) -> Snphost:
@@ -39,5 +62,9 @@ def parse(lines: Sequence[str]) -> Snphost:
     for line in lines:
         if match := _LINE.match(line.strip()):
             caption, _, value = match[2].partition(": ")
-            found.setdefault(caption.strip(), Answer(match[1], value.strip()))
+            caption = _CAPTIONS.get(caption.strip(), caption.strip())
+            found.setdefault(caption, Answer(match[1], value.strip()))
+        # One that is too old is told in a sentence, whose end is on the next line.
+        if (told := _VERSION.search(line)) and (said := found.get("SEV firmware version")):
+            found["SEV firmware version"] = said._replace(value=told[1])
     return Snphost(found)
