@@ -50,6 +50,9 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("virt/tdx: TDX not supported by the host platform", "TDX-BIOSLOG", "fail", "key split"),
         ("virt/tdx: XSAVE is required for TDX", "TDX-MODLOG", "fail", "kernel said"),
         ("virt/tdx: TDX-Module initialized", "TDX-MODLOG", "pass", ""),
+        # arch/x86/virt/vmx/tdx/tdx_global_metadata.c, 7.0; the form in its changelog
+        ("virt/tdx: Module version: 1.5.24", "TDX-MODVER", "pass", ""),
+        ("virt/tdx: TDX module version: 1.5.24", "TDX-MODVER", "pass", ""),
         # arch/x86/kernel/cpu/intel.c, detect_tme, 5.18 to 6.10
         ("x86/mktme: disabled by BIOS", "TDX-TMELOG", "fail", "TME-MT"),
         ("x86/tme: configuration is inconsistent between CPUs", "TDX-TMELOG", "fail", "differently"),

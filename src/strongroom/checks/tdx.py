@@ -38,7 +38,7 @@ VERSIONS = (
         r"\bTDX module: att?ributes .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
     ),
     re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
-    re.compile(rf"{_TDX}module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})"),
+    re.compile(rf"{_TDX}(?:TDX )?module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})", re.IGNORECASE),
 )
 PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)s?\b.{{0,4}} ?allocated for PAMT")
 SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
