@@ -31,9 +31,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from strongroom.fetch import bundle as bundles
-from strongroom.fetch.go_modules import build_from_go_modules
 from strongroom.phases import network
+from tests import bundled
 from tests.unit.test_network import tunnelling
 from tests.unit.test_shims import inventory
 
@@ -49,10 +48,10 @@ REFERENCE = "registry.example/team/thing:1"
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """containerd and ctr of the bundle."""
-    bundle, folder = bundles.load(build_from_go_modules()), tmp_path_factory.mktemp("programs")
-    with tarfile.open(bundle.path(bundle.manifest.of("containerd"))) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "bin"
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("containerd", "ctr"):
+        bundled.program("containerd", name, folder)
+    return folder
 
 
 def issue(folder: Path, name: str) -> tuple[Path, Path]:
