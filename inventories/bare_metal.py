@@ -70,6 +70,9 @@ cluster = {
     # Where the admin kubeconfig goes. An existing file of another cluster is never overwritten.
     # "kubeconfig": "~/.kube/example",
     "kubernetes": {
+        # Whose Kubernetes: "kubeadm" is set up here. Of a cluster that somebody else runs the hosts get Kata alone: "k3s",
+        # "rke2", "k0s", or "existing" (kubeadm's and the like); the rest of this part then stays out: docs/existing-clusters.md
+        # "distribution": "kubeadm",
         "pod_cidr": "10.244.0.0/16",
         "service_cidr": "10.96.0.0/16",
         # The pod network, for the cluster's whole life: "ptp" is plain routes between hosts of one layer-2 network;
@@ -95,6 +98,7 @@ cluster = {
         # "vfio_pci_ids": ["10de:2331"],  # GPUs to hand to guests, on hosts with platform gpu: lspci -nn -d 10de:
     },
     "runtime": {
+        # "engine": "containerd",  # or, in an existing cluster, "crio"
         "containerd": "bundle",  # or "distribution": what the host has, 1.7 or newer; see docs/runtime.md
         # Kata shims, by name; each host gets those that its platform allows: docs/runtime.md has the list.
         "shims": ["qemu-coco-dev"],

@@ -7,7 +7,7 @@ from rich.console import Console
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
 from strongroom.cli.output import Output, OutputForm
 from strongroom.phases.base import Context, Phase
-from strongroom.phases.modes import phases
+from strongroom.phases.modes import phases_of
 from strongroom.phases.pod_network import PodNetworkPhase, refuse_missing_images
 from strongroom.phases.verify import VerifyPhase
 from strongroom.report.progress import progress
@@ -25,7 +25,7 @@ def apply(
     chosen: list[Phase] = []
 
     def choose(context: Context) -> None:
-        chosen.extend(phases(context.inventory.cluster.mode, phase or (), skip_phase or ()))
+        chosen.extend(phases_of(context.inventory, phase or (), skip_phase or ()))
         if any(isinstance(one, PodNetworkPhase) for one in chosen):
             refuse_missing_images(context)
 

@@ -11,7 +11,7 @@ from strongroom.cli.common import BundleFolder, InventoryFile, print_changes, re
 from strongroom.cli.output import Output, OutputForm
 from strongroom.engine.runner import Run
 from strongroom.errors import ConfigError, StrongroomError
-from strongroom.phases.destroy import refuse_while_pods_run, undo_phases
+from strongroom.phases.destroy import refuse_while_pods_run, undo_phases_of
 from strongroom.report.progress import progress
 
 Chosen = Annotated[
@@ -31,7 +31,7 @@ def destroy(
 ) -> None:
     """Take the cluster down and give every host back as it was: all that strongroom brought goes, in reverse order."""
     pyinfra_inventory, ours, context = read(inventory, bundle)
-    chosen = undo_phases(ours.cluster.mode, phase or (), force)
+    chosen = undo_phases_of(ours, phase or (), force)
     if not yes:
         _confirm(ours.cluster.name, [host.name for host in ours.hosts], [one.name for one in chosen])
     with session_of(pyinfra_inventory, ours, hands=True) as session:

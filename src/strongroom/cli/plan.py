@@ -9,8 +9,8 @@ import typer
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
 from strongroom.cli.output import Output, OutputForm
 from strongroom.errors import ConfigError, Exit
-from strongroom.phases.destroy import undo_phases
-from strongroom.phases.modes import phases
+from strongroom.phases.destroy import undo_phases_of
+from strongroom.phases.modes import phases_of
 
 
 def plan(
@@ -26,8 +26,8 @@ def plan(
     if destroy and skip_phase:
         raise ConfigError("plan: --skip-phase goes with apply's plan only; found with --destroy", hint="use --phase")
     with running(inventory, bundle, hands=False) as run:
-        mode = run.context.inventory.cluster.mode
-        chosen = undo_phases(mode, phase or ()) if destroy else phases(mode, phase or (), skip_phase or ())
+        ours = run.context.inventory
+        chosen = undo_phases_of(ours, phase or ()) if destroy else phases_of(ours, phase or (), skip_phase or ())
         changes = run.undo(chosen) if destroy else run.phases(chosen)
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
     print_changes(changes, output, done=False, executions=executions)

@@ -9,7 +9,7 @@ import typer
 from strongroom.cli.common import BundleFolder, InventoryFile, read
 from strongroom.errors import ConfigError
 from strongroom.phases.base import Context, HostPhase
-from strongroom.phases.modes import phases
+from strongroom.phases.modes import phases_of
 from strongroom.phases.pod_network import pod_network
 from strongroom.plan.containerd import CONFIG
 from strongroom.plan.files import Block
@@ -36,7 +36,7 @@ def render(
         return
     if host not in names:
         raise ConfigError(f"host: found {host or 'none'!r}, allowed are {', '.join(names)}")
-    for phase in phases(ours.cluster.mode):
+    for phase in phases_of(ours):
         if not isinstance(phase, HostPhase):
             continue
         for resource in phase.resources(context, ours.host(host)):

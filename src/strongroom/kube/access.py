@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def admin_kubeconfig(session: Session) -> str | None:
     """The cluster's admin kubeconfig, its server as the controller reaches it; ``None`` before the cluster exists."""
-    lines = session.leader.run("cat /etc/kubernetes/admin.conf 2>/dev/null || :", doing="reading the kubeconfig")
+    path = session.inventory.cluster.kubernetes.of.kubeconfig
+    lines = session.leader.run(f"cat {path} 2>/dev/null || :", doing="reading the kubeconfig")
     text = "\n".join(lines)
     return with_server(text, session.inventory.leader.api()) if "clusters:" in text else None
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
+from strongroom.model import existing
+from strongroom.model.distribution import Distribution, distributions
 from strongroom.model.explain import explain, gathered, nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.network import Network
@@ -33,6 +35,10 @@ class Mode(StrEnum):
 class Kubernetes(Frozen):
     """How the control plane is set up; the version is the bundle's."""
 
+    distribution: str = Field(
+        "kubeadm",
+        description="kubeadm: strongroom sets Kubernetes up; else whose cluster it is that gets Kata alone: k3s, rke2, k0s, existing",
+    )
     pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
     service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
     cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
@@ -44,6 +50,18 @@ class Kubernetes(Frozen):
     timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
     etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
     lease_seconds: int = Field(15, ge=15, le=300, description="leader election lease of controllers and scheduler")
+
+    @field_validator("distribution")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in distributions():
+            raise ValueError(f"{', '.join(distributions())}{nearest(value, tuple(distributions()))}")
+        return value
+
+    @property
+    def of(self) -> Distribution:
+        """What the distribution's nodes look like."""
+        return distributions()[self.distribution]
 
     @field_validator("pod_cidr", "service_cidr")
     @classmethod
@@ -57,6 +75,9 @@ class Kubernetes(Frozen):
 class Runtime(Frozen):
     """The container runtime of every worker."""
 
+    engine: Literal["containerd", "crio"] = Field(
+        "containerd", description="what runs containers: containerd, or, in an existing cluster, CRI-O"
+    )
     containerd: Literal["bundle", "distribution"] = Field(
         "bundle", description="where containerd comes from: 2.x of the bundle, or what the host's distribution has"
     )
@@ -216,7 +237,14 @@ class Inventory(Frozen):
 
 
 def _host_problems(inventory: Inventory) -> list[str]:
+    if not inventory.cluster.kubernetes.of.installed_by_us:
+        return existing.problems(inventory)
     problems = []
+    if (engine := inventory.cluster.runtime.engine) != "containerd":
+        problems.append(
+            f"cluster: runtime.engine: found {engine!r}, allowed with kubernetes.distribution 'kubeadm' is 'containerd':"
+            " the runtime that strongroom installs"
+        )
     planes = inventory.role("control_plane")
     if len(planes) != 1:
         names = ", ".join(host.name for host in planes) or "none"

@@ -12,7 +12,7 @@ from strongroom.engine.plain import run_on_controller
 from strongroom.operations.converge import converge
 from strongroom.phases.base import Context, ControllerPhase, HostPhase
 from strongroom.phases.context import make_context
-from strongroom.phases.modes import phases
+from strongroom.phases.modes import phases_of
 from strongroom.phases.pod_network import refuse_missing_images
 
 _contexts: dict[int, Context] = {}
@@ -31,7 +31,7 @@ def _context() -> Context:
 def run_mode(*only: str) -> None:
     """The phases of the inventory's mode, in order, on this host; preflight and those that are named, if any are."""
     context = _context()
-    for phase in phases(context.inventory.cluster.mode, only):
+    for phase in phases_of(context.inventory, only):
         if isinstance(phase, HostPhase):
             for number, wave in enumerate(phase.waves(context.inventory), 1):
                 if any(host.name == member.name for member in wave):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigError, PreflightRefused
-from strongroom.model.cluster import Host, Mode
+from strongroom.model.cluster import Host, Inventory, Mode
 from strongroom.model.explain import nearest
 from strongroom.phases.base import Context, HostPhase, Phase, Undoable
 from strongroom.phases.modes import phases
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from strongroom.engine.session import Session
 
 
-def undo_phases(mode: Mode, only: Sequence[str] = (), force: bool = False) -> list[Phase]:
+def undo_phases(mode: Mode, only: Sequence[str] = (), force: bool = False, *, existing: bool = False) -> list[Phase]:
     """The phases to undo, in the order of undoing; with all of them, strongroom's own folders go last.
 
     Raises:
         ConfigError: ``only`` names a phase that has nothing to undo.
     """
-    everything = [phase for phase in reversed(phases(mode)) if isinstance(phase, HostPhase | Undoable)]
+    everything = [
+        phase for phase in reversed(phases(mode, existing=existing)) if isinstance(phase, HostPhase | Undoable)
+    ]
     names = [phase.name for phase in everything]
     for name in only:
         if name not in names:
@@ -35,6 +37,16 @@ def undo_phases(mode: Mode, only: Sequence[str] = (), force: bool = False) -> li
             phase.force = force
     last: list[Phase] = [OwnPhase()] if len(chosen) == len(everything) else []
     return [*chosen, *last]
+
+
+def undo_phases_of(inventory: Inventory, only: Sequence[str] = (), force: bool = False) -> list[Phase]:
+    """The phases to undo of an inventory's cluster, its own or somebody else's.
+
+    Raises:
+        ConfigError: as :func:`undo_phases`.
+    """
+    cluster = inventory.cluster
+    return undo_phases(cluster.mode, only, force, existing=not cluster.kubernetes.of.installed_by_us)
 
 
 def refuse_while_pods_run(chosen: Sequence[Phase], context: Context, session: Session) -> None:

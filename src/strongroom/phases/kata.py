@@ -14,6 +14,7 @@ from pathlib import Path
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import tarball
 from strongroom.model.bundle import Artifact, BundledFile
+from strongroom.model.distribution import Distribution
 from strongroom.model.explain import nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.shims import Shim
@@ -144,6 +145,10 @@ def _configuration(
         holder = next(part for part in parts if source in _paths(part))
         base = kernel_params(context.bundle.path(holder), holder, source, shim.hypervisor)
     said = tables(shim, settings, base)
+    root = context.inventory.cluster.kubernetes.of.kubelet_root
+    if shim.runtime == "go" and root != Distribution.kubelet_root:
+        # Where the Go runtime looks for volumes of pods (kata-deploy 4.1.0 writes it for k0s, 22-k0s-kubelet-root.toml).
+        said.setdefault("runtime", {})["kubelet_root_dir"] = root
     out: list[Resource] = []
     if not shipped:
         out.append(Copy(f"{prefix}/{shim.in_place}", f"{prefix}/{source}", str(files[source].sha256)))

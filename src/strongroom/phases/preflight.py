@@ -10,7 +10,7 @@ from rich.console import Console
 
 from strongroom.catalog.load import checks as catalogue
 from strongroom.catalog.load import hosts as setups
-from strongroom.checks import consistency, containerd, host_kernel, platform
+from strongroom.checks import consistency, containerd, distribution, host_kernel, platform
 from strongroom.checks import needs as needed
 from strongroom.checks.judge import judge
 from strongroom.checks.verdict import CheckResult, HostJudgement, waive
@@ -20,6 +20,7 @@ from strongroom.model.checks import Role
 from strongroom.model.cluster import Host, Inventory, Mode
 from strongroom.model.host_setup import PlatformSetup
 from strongroom.model.platform import Platform
+from strongroom.phases import existing
 from strongroom.phases.base import Context
 from strongroom.plan import command_line
 from strongroom.plan.kernel_options import for_vendor
@@ -72,6 +73,8 @@ def needs(inventory: Inventory, host: Host, report: HostReport, manifest: Bundle
 
     Without a bundle's manifest nobody knows the architecture and how much room: neither is asked for.
     """
+    if existing.is_theirs(inventory):
+        return existing.needs(manifest)
     plane = host == inventory.leader
     ports = {**(_CONTROL_PLANE_PORTS if plane else {}), 10250: "kubelet"}
     if manifest is None:
@@ -114,7 +117,12 @@ def judge_host(
         platform.judge(judgement, host.platform, mends, untold),
         *needed.judge(report, needs(inventory, host, report, manifest)),
     ]
-    if inventory.cluster.runtime.containerd == "distribution":
+    kubernetes, runtime = inventory.cluster.kubernetes, inventory.cluster.runtime
+    if (theirs := distribution.judge(report, kubernetes.of, runtime.engine)) is not None:
+        asked.append(theirs)
+    # k3s and the like bring their own containerd; of an existing cluster it is the distribution's, as where we ask for that.
+    own = kubernetes.of.installed_by_us and runtime.containerd == "bundle"
+    if not own and not kubernetes.of.config and runtime.engine == "containerd":
         asked.append(containerd.judge(report))
     if setup.floors:
         asked.append(host_kernel.judge(report, host.platform, judgement.state(host.platform), setup.floors))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from strongroom.errors import ConfigError
 from strongroom.model.cluster import Host, Inventory
-from strongroom.phases import kata, readiness
+from strongroom.phases import existing, kata, readiness
 from strongroom.phases.base import Context
 from strongroom.phases.containerd import component, links, source
 from strongroom.plan.artifacts import PREFIX, Image
@@ -48,10 +48,12 @@ class RuntimePhase:
         self.force = force
 
     def waves(self, inventory: Inventory) -> Sequence[Sequence[Host]]:
-        return [inventory.hosts]
+        return existing.waves(inventory) if existing.is_theirs(inventory) else [inventory.hosts]
 
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
         refuse_stand_ins(context, host)
+        if existing.is_theirs(context.inventory):
+            return existing.resources(context, host, self.force)
         carries_pods = host in context.inventory.runtime_hosts
         shims = context.shims_of(host)
         chosen = source(context, shims)
@@ -71,4 +73,6 @@ class RuntimePhase:
 
     def no_pods(self, context: Context) -> NoPods:
         """That nothing runs on what this phase would take away; comes last, so that undoing begins with it."""
+        if existing.is_theirs(context.inventory):
+            return existing.no_pods(context, self.force)
         return NoPods(source(context, ()).shims, self.force)

@@ -28,7 +28,7 @@ PLATFORM_LABEL = "strongroom.dev/platform"
 """The platform whose confidential handlers a node has; nodes without such handlers don't carry it."""
 # Tools beside us look for Kata's own label, so we set it as well (kata-deploy, helm chart, nodeSelector).
 KATA_LABEL = "katacontainers.io/kata-runtime"
-_OURS = {"app.kubernetes.io/managed-by": "strongroom"}
+MANAGED = {"app.kubernetes.io/managed-by": "strongroom"}
 _KIND = ("node.k8s.io/v1", "RuntimeClass")
 
 
@@ -51,7 +51,7 @@ def runtime_class(shim: Shim, settings: ShimSettings | None = None, nfd: bool = 
     return {
         "apiVersion": _KIND[0],
         "kind": _KIND[1],
-        "metadata": {"name": shim.handler, "labels": dict(_OURS)},
+        "metadata": {"name": shim.handler, "labels": dict(MANAGED)},
         "handler": shim.handler,
         "overhead": {"podFixed": {**overhead, **(shim.nfd_resources if nfd else {})}},
         "scheduling": {
@@ -69,6 +69,11 @@ def node_labels(name: str, platform: str | None = None) -> dict[str, Any]:
     """The labels of a node that carries the runtime, as an object for server-side apply."""
     labels = {LABEL: "true", KATA_LABEL: "true", **({PLATFORM_LABEL: platform} if platform else {})}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+
+
+def bare_node(name: str) -> dict[str, Any]:
+    """A node without labels: applied by us, it takes back those that we had applied, and no others."""
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
 
 
 def keys_rule() -> dict[str, Any]:
@@ -114,7 +119,7 @@ def remove_stale(context: Context, cluster: Api, progress: Progress, hands: bool
     """RuntimeClasses of ours whose shim is no longer chosen, and the rule where NFD was switched off: it goes last, when no
     class asks for what it advertises."""
     wanted = {shim.handler for shim in context.shims}
-    selector = ",".join(f"{key}={value}" for key, value in _OURS.items())
+    selector = ",".join(f"{key}={value}" for key, value in MANAGED.items())
     there = [item["metadata"]["name"] for item in cluster.list(*_KIND, label_selector=selector)]
     stale = [(*_KIND, name, "its shim is not in runtime.shims") for name in sorted(there) if name not in wanted]
     rule = keys_rule()

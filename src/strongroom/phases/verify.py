@@ -16,6 +16,7 @@ from strongroom.model.verdict import Verdict
 from strongroom.phases.base import Context
 from strongroom.phases.kata import pinned
 from strongroom.plan.resource import Step
+from strongroom.plan.through import through
 from strongroom.report.progress import Progress
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class VerifyPhase:
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
         if not hands:
             return []  # verify changes nothing, so a plan has nothing to list
+        if context.inventory.cluster.runtime.engine == "crio":
+            raise StrongroomError(
+                "cluster: runtime.engine: found 'crio', verify needs 'containerd': it asks containerd which process keeps a"
+                " pod, and brings the pod's image there",
+                hint="apply with --skip-phase verify; docs/existing-clusters.md says what to look at by hand",
+            )
         cluster = api(session)
         if cluster is None:
             raise StrongroomError(
@@ -162,7 +169,8 @@ class VerifyPhase:
         except StrongroomError as error:
             needs = f"{shim.name} needs {shim.needs}, which strongroom does not set up" if shim.needs else None
             raise StrongroomError(f"{error}{_why(cluster, name)}", hint=needs or error.hint) from error
-        lines = session.remote(host).run(shim_script(uid), doing=f"looking for the shim of {name}")
+        script = through(context.inventory.cluster.kubernetes.of.ctr, shim_script(uid))
+        lines = session.remote(host).run(script, doing=f"looking for the shim of {name}")
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return self._judged(context, host, shim, name, found)
 

@@ -153,3 +153,10 @@ def drop_in(document: dict[str, Any], handlers: list[Setting]) -> bytes:
     """Our drop-in; its version is the main configuration's, because containerd refuses a drop-in with a higher one."""
     head = f"# Managed by strongroom: handlers for Kata, and what they need.\n{schema_of(document).version}"
     return merge(head, handlers, DROP_IN).encode()
+
+
+def handlers_alone(version: tuple[int, int], document: dict[str, Any], shims: tuple[Shim, ...]) -> list[Setting]:
+    """A handler for each shim, and nothing else: all other settings are those of whoever runs this containerd."""
+    table, names = (*schema_of(document).runtime, "containerd", "runtimes"), {shim.handler for shim in shims}
+    found = handler_settings(version, document, "", shims)
+    return [one for one in found if one.path[: len(table)] == table and one.path[len(table)] in names]

@@ -68,7 +68,7 @@ def _named(seen: Observed) -> tuple[int, str]:
 _FORGET = """\
 _uid() { ctr -n k8s.io containers info $1 | sed -n 's/.*"io.kubernetes.pod.uid": "\\([^"]*\\)".*/\\1/p' | head -n 1; }
 _forget() {
-    timeout 30 ctr -n k8s.io tasks rm -f $1 >/dev/null 2>&1 || true
+    timeout 30 ${CTR:-ctr} -n k8s.io tasks rm -f $1 >/dev/null 2>&1 || true
     ctr -n k8s.io containers rm $1 >/dev/null 2>&1 || true
 }
 """

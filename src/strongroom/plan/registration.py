@@ -132,12 +132,17 @@ class Registration(Resource):
         return merge("", handlers, CONFIG)
 
     def steps(self, seen: Observed) -> list[Step]:
-        now = _Seen.of(seen)
         version = containerd.parse_version(seen.fields().get("version"))
-        text = containerd.empty_config(version) if now.config is None else now.config
-        document = parse(text, CONFIG)
+        document = parse(self.text(seen, version), CONFIG)
         handlers = containerd.handler_settings(version, document, self.sandbox_image, self.shims, self.config_path)
-        wanted = containerd.main_settings(version, document, handlers)
+        return self._towards(seen, version, handlers, containerd.main_settings(version, document, handlers))
+
+    def _towards(
+        self, seen: Observed, version: tuple[int, int], handlers: list[Setting], wanted: list[Setting]
+    ) -> list[Step]:
+        """The steps to a drop-in with these handlers, where that works, and to a main configuration as wanted."""
+        now, text = _Seen.of(seen), self.text(seen, version)
+        document = parse(text, CONFIG)
         out = []
         if containerd.uses_drop_in(version):
             file = File(DROP_IN, containerd.drop_in(document, handlers))
@@ -153,6 +158,11 @@ class Registration(Resource):
             out.append(Step(self.key, f"restart containerd ({CONFIG} was being restored)", _RESTART))
             out = [replace(step, journal=True) for step in out]
         return out
+
+    def text(self, seen: Observed, version: tuple[int, int]) -> str:
+        """The main configuration as it is, or what one begins with."""
+        found = _Seen.of(seen).config
+        return containerd.empty_config(version) if found is None else found
 
     @staticmethod
     def _owned(document: dict[str, object], wanted: list[Setting], ours: tuple[Setting, ...]) -> tuple[Setting, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from strongroom.plan.devices import DeviceRights, LockedMemory
 from strongroom.plan.files import File
+from strongroom.plan.handlers import Handlers
 from strongroom.plan.resource import Resource
 
 
@@ -13,4 +14,6 @@ def files(resource: Resource) -> list[File]:
         return [resource]
     if isinstance(resource, DeviceRights):
         return [resource.rules]
+    if isinstance(resource, Handlers):
+        return resource.preview()
     return [resource.drop_in] if isinstance(resource, LockedMemory) else []

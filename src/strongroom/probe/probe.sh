@@ -210,6 +210,11 @@ s_state() {
     [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ] && echo control-plane
     [ -e /etc/kubernetes/kubelet.conf ] && echo node
     [ -d /opt/strongroom ] && echo strongroom
+    [ -d /opt/strongroom/kubelet ] && echo strongroom-kubelet
+    # Whose Kubernetes runs here, by the unit that runs it.
+    for unit in k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker kubelet containerd crio; do
+        case $(systemctl show "$unit.service" -p ActiveState) in *=active | *=activating | *=reloading) echo "unit:$unit" ;; esac
+    done
     return 0
 }
 
@@ -431,7 +436,7 @@ quick() {
     emit sysctl 1024 s_sysctl
     emit disk 1024 s_disk
     emit listeners 16384 s_listeners
-    emit state 256 s_state
+    emit state 512 s_state
     emit containerd 1024 s_containerd
 }
 

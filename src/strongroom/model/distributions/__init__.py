@@ -1,0 +1,1 @@
+"""One module for each Kubernetes distribution; see :mod:`strongroom.model.distribution`."""
