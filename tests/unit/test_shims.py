@@ -250,11 +250,12 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
     ]
     keys = [resource.key for resource in RuntimePhase().resources(made, made.inventory.host("w1"))]
     assert keys == [
-        "place /opt/strongroom", "traces of runtime", "component runc 1", "link /usr/local/bin/runc", "component containerd 1",
-        "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
+        "place /opt/strongroom", "versions in use", "traces of runtime", "component runc 1", "link /usr/local/bin/runc",
+        "component containerd 1", "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
         "component kata 4.1.0", "link /opt/kata", "file /etc/containerd/config.toml",
         "file /etc/containerd/conf.d/10-strongroom.toml", "file /etc/systemd/system/containerd.service",
-        "files of network settings", "unit containerd.service", "image example/pause:1", "pods on /opt/strongroom",
+        "files of network settings", "unit containerd.service", "image example/pause:1", "note of the former versions",
+        "versions of the runtime", "pods on /opt/strongroom",
     ]  # fmt: skip
     assert runtime_class(KNOWN["qemu-coco-dev"]) == {
         "apiVersion": "node.k8s.io/v1",

@@ -25,6 +25,7 @@ from strongroom.cli import (  # noqa: E402
     preflight,
     render,
     status,
+    upgrade,
     verify,
 )
 from strongroom.errors import Exit, StrongroomError  # noqa: E402
@@ -60,6 +61,7 @@ app.command("init")(init.init)
 app.command("preflight")(preflight.preflight)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
+app.command("upgrade")(upgrade.upgrade)
 app.command("destroy")(destroy.destroy)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
 from strongroom.cli.output import Output, OutputForm
+from strongroom.cli.upgrade import Batch, Force, Rollback, prepare
+from strongroom.engine.runner import Change, Run
+from strongroom.engine.upgrade import Options
 from strongroom.errors import ConfigError, Exit
 from strongroom.phases.destroy import undo_phases_of
 from strongroom.phases.modes import phases_of
@@ -19,16 +23,32 @@ def plan(
     phase: Only = None,
     skip_phase: Skip = None,
     destroy: Annotated[bool, typer.Option("--destroy", help="List what destroy would do instead.")] = False,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="List what upgrade would do instead.")] = False,
+    rollback: Rollback = False,
+    batch: Batch = 1,
+    force: Force = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 when changes are pending.")] = False,
     output: OutputForm = Output.TEXT,
 ) -> int:
-    """List what apply (or destroy) would do, host by host; nothing is changed."""
+    """List what apply (or destroy, or upgrade) would do, host by host; nothing is changed."""
     if destroy and skip_phase:
         raise ConfigError("plan: --skip-phase goes with apply's plan only; found with --destroy", hint="use --phase")
+    if upgrade and (destroy or phase or skip_phase):
+        raise ConfigError("plan: --upgrade goes with none of --destroy, --phase and --skip-phase")
+    if not upgrade and (rollback or force or batch != 1):
+        raise ConfigError("plan: --rollback, --batch and --force go with --upgrade only")
     with running(inventory, bundle, hands=False) as run:
-        ours = run.context.inventory
-        chosen = undo_phases_of(ours, phase or ()) if destroy else phases_of(ours, phase or (), skip_phase or ())
-        changes = run.undo(chosen) if destroy else run.phases(chosen)
+        if upgrade:
+            work = prepare(run, Options(batch, force=force))
+            work.back() if rollback else work.forward()
+            changes = run.changes
+        else:
+            changes = _of_phases(run, phase or (), skip_phase or (), destroy=destroy)
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
     print_changes(changes, output, done=False, executions=executions)
     return Exit.PENDING if changes and exit_code else Exit.OK
+
+
+def _of_phases(run: Run, only: Sequence[str], skip: Sequence[str], *, destroy: bool) -> list[Change]:
+    ours = run.context.inventory
+    return run.undo(undo_phases_of(ours, only)) if destroy else run.phases(phases_of(ours, only, skip))

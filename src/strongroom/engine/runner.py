@@ -41,11 +41,9 @@ class Run:
             with self.progress.step(phase.title):
                 before = len(self.changes)
                 if isinstance(phase, ControllerPhase):
-                    self._record(
-                        phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands)
-                    )
+                    self.record(phase.name, "cluster", phase.run(self.context, self.session, self.progress, self.hands))
                 else:
-                    self._host_phase(phase, pending)
+                    self.host_phase(phase, pending)
                 if len(self.changes) == before:
                     self.progress.say("nothing to do")
         return self.changes
@@ -57,21 +55,23 @@ class Run:
                 before = len(self.changes)
                 if isinstance(phase, Undoable):
                     undone = phase.undo(self.context, self.session, self.progress, self.hands)
-                    self._record(phase.name, "cluster", undone)
+                    self.record(phase.name, "cluster", undone)
                 elif isinstance(phase, HostPhase):
-                    self._host_phase(phase, leftover)
+                    self.host_phase(phase, leftover)
                 if len(self.changes) == before:
                     self.progress.say("nothing to do")
         return self.changes
 
-    def _host_phase(self, phase: HostPhase, plan: Plan) -> None:
+    def host_phase(self, phase: HostPhase, plan: Plan) -> None:
+        """One phase of hosts, wave after wave, by a way to plan it (:func:`pending` or :func:`leftover`)."""
         waves = phase.waves(self.context.inventory)
         for wave in reversed(waves) if plan is leftover else waves:
             done = self.session.each(wave, lambda host, remote: self._converge(phase, host, remote, plan))
             for host, steps in zip(wave, done, strict=True):
-                self._record(phase.name, host.name, steps)
+                self.record(phase.name, host.name, steps)
 
-    def _record(self, phase: str, host: str, steps: Sequence[Step]) -> None:
+    def record(self, phase: str, host: str, steps: Sequence[Step]) -> None:
+        """Add what was done, or is to do, to the changes."""
         self.changes += [Change(phase, host, step) for step in steps]
 
     def _converge(self, phase: HostPhase, host: Host, remote: Remote, plan: Plan) -> list[Step]:

@@ -43,6 +43,14 @@ def _said(body: object) -> str:
     return " ".join(str(message).split())[:300]
 
 
+def _cause(body: object) -> str | None:
+    """The first cause that a Status gives in its details (a disruption budget, with its numbers)."""
+    try:
+        return " ".join(str(json.loads(str(body))["details"]["causes"][0]["message"]).split())[:300]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
 def _patiently(function: Callable[P, T]) -> Callable[P, T]:
     """Repeat a call of ``Api`` while the API server is overloaded or away; what it refuses for a reason is not repeated.
 
@@ -167,15 +175,15 @@ class Api:
         return [dict(item) for item in found.to_dict()["items"]]
 
     @_patiently
-    def apply(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """Server-side apply under our field manager; what others own stays theirs, what is ours comes back."""
+    def apply(self, manifest: dict[str, Any], *, dry_run: bool = False, manager: str | None = None) -> dict[str, Any]:
+        """Server-side apply under our field manager, or another one of ours; what others own stays theirs, what is ours comes back."""
         metadata = manifest["metadata"]
         options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
         applied = self._resource(manifest).server_side_apply(
             body=manifest,
             name=metadata["name"],
             namespace=metadata.get("namespace"),
-            field_manager=FIELD_MANAGER,
+            field_manager=manager or FIELD_MANAGER,
             force_conflicts=True,
             **options,
         )
@@ -192,6 +200,36 @@ class Api:
             )
         except NotFoundError:
             return
+
+    def evict(self, namespace: str, name: str) -> str | None:
+        """Ask once that a pod be evicted: ``None`` when it is on its way or gone, else why the API server won't now.
+
+        Raises:
+            StrongroomError: the API server refuses it for a reason that waiting doesn't mend.
+        """
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        pods = self._resource({"apiVersion": "v1", "kind": "Pod"})
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        try:
+            pods.subresources["eviction"].create(body=body, name=name, namespace=namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            if error.status not in _PASSING:
+                raise StrongroomError(
+                    f"pod {namespace}/{name}: API server: {_said(error.body or error.reason)}"
+                ) from error
+            # What a disruption budget says is in the causes; the message names none.
+            return _cause(error.body) or _said(error.body or error.reason)
+        except (HTTPError, OSError) as error:
+            return str(error)
+        return None
 
     def difference(self, manifest: dict[str, Any]) -> str | None:
         """What applying a manifest would change: ``absent``, the first differing field, or ``None`` for nothing.

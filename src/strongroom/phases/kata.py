@@ -27,6 +27,8 @@ from strongroom.plan.resource import Resource
 
 ARCHIVES = ("kata", "kata-go")
 """Components of a bundle that make up Kata; the first has a version of its own, the others follow it."""
+IN_USE = "/opt/kata"
+"""The link to the version in use; Kata's configurations name everything below it."""
 
 
 def settings_of(context: Context, shim: Shim) -> ShimSettings:
@@ -130,8 +132,7 @@ def resources(context: Context, shims: Sequence[Shim]) -> list[Resource]:
     wanted: list[Resource] = [kata]
     for shim in shims:
         wanted += _configuration(context, shim, parts, files, kata.prefix)
-    # Kata's configurations name everything below /opt/kata, so the switch between versions is this one link.
-    return [*wanted, Link("/opt/kata", kata.prefix)]
+    return [*wanted, Link(IN_USE, kata.prefix)]
 
 
 def _configuration(

@@ -14,6 +14,7 @@ from strongroom.plan.place import Place
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
 from strongroom.plan.traces import Traces
+from strongroom.plan.versions import SameVersions, Settled, Switch, Versions
 
 
 def refuse_stand_ins(context: Context, host: Host) -> None:
@@ -38,14 +39,30 @@ def refuse_stand_ins(context: Context, host: Host) -> None:
             )
 
 
+def switches(context: Context, host: Host) -> tuple[Switch, ...]:
+    """The links that say which version of each component of the runtime is in use on a host."""
+    manifest, cluster = context.bundle.manifest, context.inventory.cluster
+    found = []
+    if cluster.runtime.containerd == "bundle":
+        found += [("runc", "/usr/local/bin/runc"), ("containerd", "/usr/local/bin/containerd")]
+    if cluster.kubernetes.cni == "ptp":
+        plugins = [entry.path for entry in manifest.of("cni-plugins").files if entry.path.startswith("bin/")]
+        found += [("cni-plugins", f"/opt/cni/{plugins[0]}")] if plugins else []
+    if host in context.inventory.runtime_hosts:
+        found.append(("kata", kata.IN_USE))
+    return tuple(Switch(name, manifest.of(name).version, link) for name, link in found)
+
+
 class RuntimePhase:
     """containerd and Kata under versioned prefixes, registered without touching what is not ours."""
 
     name = "runtime"
     title = "Install the runtime"
 
-    def __init__(self, force: bool = False) -> None:
+    def __init__(self, force: bool = False, *, switching: bool = False) -> None:
         self.force = force
+        self.switching = switching
+        """An upgrade is under way, and sees to versions itself."""
 
     def waves(self, inventory: Inventory) -> Sequence[Sequence[Host]]:
         return existing.waves(inventory) if existing.is_theirs(inventory) else [inventory.hosts]
@@ -60,6 +77,9 @@ class RuntimePhase:
         folders = (*chosen.folders, "/opt/cni", "/opt/cni/bin")
         # Before anything else of the phase: a failed step stops the ones behind it.
         wanted: list[Resource] = [*readiness.guards(shims), Place(PREFIX, context.bundle.manifest.arch)]
+        switched = switches(context, host)
+        if not self.switching:
+            wanted.append(SameVersions(switched))
         wanted += [Traces(self.name, data=chosen.data, folders=folders), *chosen.programs]
         if context.inventory.cluster.kubernetes.cni == "ptp":
             # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see
@@ -69,7 +89,11 @@ class RuntimePhase:
         if carries_pods:
             wanted += kata.resources(context, shims)
         pause = context.bundle.manifest.of("pause")
-        return [*wanted, *chosen.service, Image(pause, context.bundle.path(pause)), self.no_pods(context)]
+        wanted += [*chosen.service, Image(pause, context.bundle.path(pause))]
+        if not self.switching:
+            # What a cut off upgrade has left to do, once all of the above is as it should be.
+            wanted.append(Settled())
+        return [*wanted, Versions(switched), self.no_pods(context)]
 
     def no_pods(self, context: Context) -> NoPods:
         """That nothing runs on what this phase would take away; comes last, so that undoing begins with it."""

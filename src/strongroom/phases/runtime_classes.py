@@ -11,6 +11,7 @@ import yaml
 from strongroom import paths
 from strongroom.kube.access import api
 from strongroom.kube.client import Api
+from strongroom.kube.drain import is_ours, release
 from strongroom.model.cluster import Host
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.shims import Shim
@@ -112,7 +113,26 @@ class RuntimeClassesPhase:
             for host in context.inventory.runtime_hosts if hands else ():
                 cluster.wait(f"node {host.name}", partial(_is_there, cluster, host.name), progress)
         steps = converge(cluster, objects(context), progress, hands)
-        return [*steps, *(remove_stale(context, cluster, progress, hands) if cluster else [])]
+        if cluster is None:
+            return steps
+        return [
+            *steps,
+            *remove_stale(context, cluster, progress, hands),
+            *uncordon_left(context, cluster, progress, hands),
+        ]
+
+
+def uncordon_left(context: Context, cluster: Api, progress: Progress, hands: bool) -> list[Step]:
+    """Nodes that an upgrade has cordoned and, cut off, not given back: by now their runtime is as it should be."""
+    steps = []
+    for host in context.inventory.hosts:
+        if is_ours(cluster.get("v1", "Node", host.name) or {}):
+            sentence = f"uncordon node {host.name} (an upgrade that was broken off has cordoned it)"
+            steps.append(Step(f"cordon of {host.name}", sentence, ""))
+            if hands:
+                progress.say(sentence)
+                release(cluster, host.name)
+    return steps
 
 
 def remove_stale(context: Context, cluster: Api, progress: Progress, hands: bool) -> list[Step]:

@@ -37,8 +37,11 @@ class Proof:
     stand_in: bool
 
 
-def pod(shim: Shim, host: Host, image: str) -> dict[str, Any]:
-    """The pod that verify runs: no rights, no token, no restart, bound to one node."""
+_ON_CORDONED = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def pod(shim: Shim, host: Host, image: str, *, cordoned: bool = False) -> dict[str, Any]:
+    """The pod that verify runs: no rights, no token, no restart, bound to one node, on request to a cordoned one too."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -46,6 +49,7 @@ def pod(shim: Shim, host: Host, image: str) -> dict[str, Any]:
         "spec": {
             "runtimeClassName": shim.handler,
             "nodeSelector": {"kubernetes.io/hostname": host.name},
+            **({"tolerations": _ON_CORDONED} if cordoned else {}),
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -113,7 +117,7 @@ class VerifyPhase:
         for host in context.inventory.runtime_hosts:
             self._node(cluster, host, context.shims_of(host), progress)
             for shim in context.shims_of(host):
-                self.proofs.append(self._proof(context, session, cluster, host, shim, progress))
+                self.proofs.append(self.proof(context, session, cluster, host, shim, progress))
         self.verdict = Verdict.without_evidence(any(proof.stand_in for proof in self.proofs))
         claim = context.inventory.cluster.claim
         if not self.verdict.equals(claim):
@@ -143,11 +147,24 @@ class VerifyPhase:
                     f"cluster: there is no RuntimeClass {shim.handler}", hint="apply --phase runtime-classes"
                 )
 
-    def _proof(
-        self, context: Context, session: Session, cluster: Api, host: Host, shim: Shim, progress: Progress
+    def proof(
+        self,
+        context: Context,
+        session: Session,
+        cluster: Api,
+        host: Host,
+        shim: Shim,
+        progress: Progress,
+        *,
+        cordoned: bool = False,
     ) -> Proof:
+        """Run a pod under one handler on one node, and see which program keeps it.
+
+        Raises:
+            StrongroomError: it does not run, or by another program than the bundle's.
+        """
         image = str(context.bundle.manifest.of("verify-pod").image)
-        manifest = pod(shim, host, image)
+        manifest = pod(shim, host, image, cordoned=cordoned)
         name = manifest["metadata"]["name"]
 
         def state() -> dict[str, Any]:
