@@ -27,6 +27,7 @@ need pkg-config pkg-config
 need nft nftables
 need zstd zstd
 need dropbear dropbear-bin
+need ip iproute2
 need swtpm swtpm
 need /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
 need busybox busybox-static
