@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from strongroom.fetch import bundle, create, go_modules
+from strongroom.fetch import bundle, create, standin
 from strongroom.fetch.http import Client
 
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
@@ -47,6 +47,10 @@ Versions = Annotated[
         "--set", help="component=version, where not the lock's default; repeatable. cilium=VERSION adds Cilium."
     ),
 ]
+BuiltVersions = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="component=version; from Go modules only kata=VERSION-standin, to try upgrades with."),
+]
 CaFile = Annotated[
     Path | None, typer.Option("--ca-file", help="PEM file of a private CA to trust besides the system's.")
 ]
@@ -56,9 +60,11 @@ CaFile = Annotated[
 def build(
     road: Annotated[Road, typer.Option("--from", help="Build from Go modules, or download releases.")],
     out: Out = None,
+    versions: BuiltVersions = None,
 ) -> None:
     """Build a bundle and print its folder; one that is in the cache already is found at once."""
-    made = go_modules.build_from_go_modules(out) if road is Road.GO_MODULES else create.create(out)
+    wanted = create.parse_versions(versions or [])
+    made = standin.build(wanted, out) if road is Road.GO_MODULES else create.create(out, versions=wanted)
     typer.echo(made)
 
 
