@@ -248,3 +248,19 @@ def test_init_writes_other_samples(tmp_path: Path, bundle: Path, sample: str) ->
     else:
         done = strongroom("render", place, "nobody", "--bundle", bundle)
         assert "allowed are cp1, w1, w2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--upgrade", "--destroy"), "--upgrade goes with none of --destroy, --phase and --skip-phase"),
+        (("--upgrade", "--phase", "runtime"), "--upgrade goes with none of"),
+        (("--rollback",), "--rollback, --batch and --force go with --upgrade only"),
+        (("--batch", "2"), "go with --upgrade only"),
+        (("--upgrade", "--batch", "0"), "--batch"),
+    ],
+)
+def test_options_of_an_upgrades_plan_that_mean_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = strongroom("plan", *words, tmp_path / "none.py")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr

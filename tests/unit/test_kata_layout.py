@@ -81,7 +81,7 @@ class Host:
         return Context(ours, Bundle(self.root / "bundle", manifest), choose(ours, KNOWN))
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        for path in ("/opt/strongroom", "/opt/kata", "/var/lib/strongroom", "/run/strongroom.lock"):
+        for path in ("/opt/strongroom", "/opt/kata", "/opt/.kata", "/var/lib/strongroom", "/run/strongroom.lock"):
             script = script.replace(path, f"{self.root}/host{path}")
         script = script.replace("root:root", OWNER)
         (self.root / "host" / "run").mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import typer
 
 from strongroom.cli.network import NetworkOf, network_of
 from strongroom.errors import ConfigError
-from strongroom.fetch import bundle, contents, create, go_modules, network, remote_bundle, serving
+from strongroom.fetch import bundle, contents, create, network, remote_bundle, serving, standin
 from strongroom.fetch.hashing import sha256_file
 
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
@@ -53,6 +53,10 @@ Versions = Annotated[
         "--set", help="component=version, where not the lock's default; repeatable. cilium=VERSION adds Cilium."
     ),
 ]
+BuiltVersions = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="component=version; from Go modules only kata=VERSION-standin, to try upgrades with."),
+]
 CaFile = Annotated[
     Path | None, typer.Option("--ca-file", help="PEM file of a private CA to trust besides the system's.")
 ]
@@ -62,6 +66,7 @@ CaFile = Annotated[
 def build(
     road: Annotated[Road, typer.Option("--from", help="Build from Go modules, or download releases.")],
     out: Out = None,
+    versions: BuiltVersions = None,
     arch: ForArch = None,
     sysroot: Annotated[
         Path | None,
@@ -71,14 +76,16 @@ def build(
 ) -> None:
     """Build a bundle and print its folder; one that is in the cache already is found at once."""
     settings = network_of(inventory)
-    wanted = arch.value if arch else None
+    wanted = create.parse_versions(versions or [])
     if road is Road.UPSTREAM:
         if sysroot is not None:
             raise ConfigError("--sysroot: goes with --from go-modules only; what is downloaded is built already")
-        typer.echo(create.create(out, arch=wanted, client=network.client(settings)))
+        typer.echo(
+            create.create(out, arch=arch.value if arch else None, versions=wanted, client=network.client(settings))
+        )
         return
     with network.environment(settings) as variables:
-        typer.echo(go_modules.build_from_go_modules(out, variables, _ARCHES[arch] if arch else None, sysroot))
+        typer.echo(standin.build(wanted, out, variables, _ARCHES[arch] if arch else None, sysroot))
 
 
 @app.command("create")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from strongroom.checks.needs import ARCHITECTURES
 from strongroom.engine.remote import Remote
 from strongroom.engine.runner import Run, naming, pending
 from strongroom.errors import PreflightRefused, StrongroomError
@@ -84,18 +85,24 @@ class Upgrade:
     # What there is to do
 
     def _behind(self, hosts: Sequence[Host]) -> list[Host]:
+        arch = self.run.context.bundle.manifest.arch
+
         def look(host: Host, remote: Remote) -> bool | str:
             same = SameVersions(switches(self.run.context, host))
             seen = remote.observe([same])[same.key]
             now, used = seen.fields(), in_use(seen)
             if "member" not in now:
-                return f"{host.name}: is no member of the cluster yet"
+                return (
+                    f"{host.name}: is no member of the cluster yet (strongroom apply, with the bundle in use, joins it)"
+                )
+            if ARCHITECTURES.get(machine := now.get("machine", ""), machine) != arch:
+                return f"{host.name}: its processor is {machine}, and the bundle is for {arch}"
             other = any(used.get(one.component, one.version) != one.version for one in same.switches)
             return other or "switching" in now
 
         found = dict(zip(hosts, self.run.session.each(hosts, look), strict=True))
         if strange := [one for one in found.values() if isinstance(one, str)]:
-            raise PreflightRefused("\n".join(strange), hint="strongroom apply, with the bundle in use, joins it")
+            raise PreflightRefused("\n".join(strange), hint="nothing was changed")
         return [host for host, behind in found.items() if behind]
 
     def _ahead(self, hosts: Sequence[Host]) -> list[Host]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strongroom import paths
@@ -47,11 +47,11 @@ def build_from_go_modules(
         staging.refuse_existing(out)
     wanted = recipe(network=network, arch=arch, sysroot=sysroot)
     final = paths.cache_dir() / "bundles" / wanted.digest.removeprefix("sha256:")
-    staging.appear(final, lambda folder: _build_into(wanted, folder), lambda folder: _usable(folder, wanted.digest))
+    staging.appear(final, lambda folder: _build_into(wanted, folder), lambda folder: usable(folder, wanted.digest))
     return final if out is None else bundle.copy(final, out)
 
 
-def _usable(folder: Path, digest: str) -> bool:
+def usable(folder: Path, digest: str) -> bool:
     """Whether a complete bundle of this recipe is there; a damaged one is removed, it can be built again."""
     if not folder.exists():
         return False
@@ -72,7 +72,7 @@ def _build_into(wanted: GoRecipe, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         for component in wanted.lock.components:
             with progress.step(f"building {component.component} {component.version}"):
-                artifacts.append(_build_component(wanted, component, Path(work, component.component), folder))
+                artifacts.append(build_component(wanted, component, Path(work, component.component), folder))
     _check_image_names(wanted, artifacts, folder)
     manifest = BundleManifest(arch=wanted.arch, origin="go-modules", digest=wanted.digest, artifacts=tuple(artifacts))
     bundle.write_manifest(manifest, folder)
@@ -108,7 +108,10 @@ def _check_image_names(wanted: GoRecipe, artifacts: list[Artifact], folder: Path
         )
 
 
-def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, folder: Path) -> Artifact:
+def build_component(
+    wanted: GoRecipe, component: GoComponent, work: Path, folder: Path, extra: Sequence[Member] = ()
+) -> Artifact:
+    """One component's artifact below ``folder``; ``extra`` is packed with what the lock names."""
     work.mkdir(parents=True)
     if component.chart is not None:
         return go_chart.build(wanted, component, work, folder)
@@ -117,9 +120,10 @@ def _build_component(wanted: GoRecipe, component: GoComponent, work: Path, folde
         Member(binary.path, 0o755, path=wanted.compile(module, binary.package, work / str(number)))
         for number, binary in enumerate(component.binaries)
     ]
-    for extra in component.files:
-        content = wanted.root / extra.file if extra.file else None
-        members.append(Member(extra.path, 0o644, path=content) if content else Member(extra.path, 0o755))
+    for file in component.files:
+        content = wanted.root / file.file if file.file else None
+        members.append(Member(file.path, 0o644, path=content) if content else Member(file.path, 0o755))
+    members += extra
     return _pack(wanted, module, component, members, folder)
 
 

@@ -71,6 +71,7 @@ class SameVersions(Resource):
     def read(self) -> str:
         return "\n".join(
             [
+                "echo machine=$(uname -m)",
                 f"[ ! -e {_MEMBER} ] || echo member=yes",
                 f"[ ! -e {SWITCHING} ] || echo switching=yes",
                 *(switch.read() for switch in self.switches),
