@@ -1,0 +1,140 @@
+"""Upgrades with the whole runtime phase: containerd, its configuration and its restarts, on scratch hosts in real shells."""
+
+from __future__ import annotations
+
+import pytest
+
+from strongroom.engine.runner import Run, leftover
+from strongroom.errors import PreflightRefused, StrongroomError
+from strongroom.phases.runtime import RuntimePhase
+from strongroom.report.progress import Progress
+from tests.upgrade_rig import Killed, Rig, pod, said
+
+PATHS = ("etc/containerd/conf.d/10-strongroom.toml", "usr/local/bin/containerd", "usr/local/bin/ctr", "opt/kata")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """A cluster of one host; making it takes longer than any of the tests."""
+    return Rig(tmp_path_factory.mktemp("upgrade"), workers=0)
+
+
+@pytest.fixture
+def rig(made: Rig) -> Rig:
+    return made.anew()
+
+
+def managed(rig: Rig) -> dict[str, str]:
+    """What of the host an upgrade switches."""
+    state = rig.machines["cp1"].state()
+    return {name: state[name] for name in PATHS}
+
+
+def orders(rig: Rig) -> list[str]:
+    """What systemd was told."""
+    return (rig.machines["cp1"].root / "run/orders").read_text().split()
+
+
+def test_there_and_back_again(rig: Rig) -> None:
+    before = managed(rig)
+    rig.cluster.pods = [pod("web", "cp1"), pod("agent", "cp1", "DaemonSet")]
+    with pytest.raises(StrongroomError) as caught:
+        rig.apply(rig.new)
+    assert str(caught.value) == (
+        "cp1: containerd 2.3.4 is in use, the bundle has 2.4.0; kata 4.1.0 is in use, the bundle has 4.2.0"
+    )
+    assert managed(rig) == before
+    planned = rig.upgrade(hands=False)
+    planned.forward()
+    assert "cp1: restart containerd.service (/etc/containerd/conf.d/10-strongroom.toml changes)" in said(planned.run)
+    assert managed(rig) == before
+    work = rig.upgrade()
+    work.forward()
+    assert orders(rig) == ["start", "restart"]
+    assert rig.cluster.evicted == ["shop/web"]
+    assert rig.looked == ["cp1 4.2.0 fresh"]
+    machine = rig.machines["cp1"]
+    assert machine.link("/usr/local/bin/ctr") == "/opt/strongroom/containerd/2.4.0/bin/ctr"
+    assert (machine.versions("containerd"), machine.versions()) == (["2.3.4", "2.4.0"], ["4.1.0", "4.2.0"])
+    again = rig.upgrade()
+    again.forward()
+    assert said(again.run) == []
+    assert rig.apply(rig.new) == []
+    machine.executions = 0
+    rig.upgrade().forward()
+    assert machine.executions == 2, "one look, and one for what may be removed"
+    after = managed(rig)
+    rig.upgrade().back()
+    assert managed(rig) == before, "the configuration too, without the former bundle"
+    assert orders(rig) == ["start", "restart", "restart"]
+    assert rig.apply(rig.old) == []
+    assert not any(rig.cluster.cordons.values())
+    rig.upgrade().forward()
+    assert managed(rig) == after
+
+
+def test_a_bad_node_gets_its_configuration_back(rig: Rig) -> None:
+    before = managed(rig)
+    rig.bad = {"cp1": "4.2.0"}
+    with pytest.raises(StrongroomError, match=r"^cp1: not Ready, 15 minutes after the switch; cp1 was rolled back$"):
+        rig.upgrade().forward()
+    assert managed(rig) == before
+    assert rig.looked == ["cp1 4.2.0 fresh", "cp1 4.1.0"]
+    assert rig.apply(rig.old) == []
+
+
+def test_a_bundle_for_another_machine_is_refused_before_anything_changes(rig: Rig) -> None:
+    machine = rig.machines["cp1"]
+    (machine.root / "shims/uname").write_text("#!/bin/sh\necho aarch64\n")
+    (machine.root / "shims/uname").chmod(0o755)
+    with pytest.raises(PreflightRefused, match=r"^cp1: its processor is aarch64, and the bundle is for amd64$"):
+        rig.upgrade().forward()
+    assert rig.cluster.log == []
+    assert machine.versions() == ["4.1.0"]
+
+
+def test_destroy_takes_the_kept_versions_with_it(rig: Rig) -> None:
+    rig.upgrade().forward()
+    run = Run(rig.new, rig.session, Progress(), hands=True)
+    run.host_phase(RuntimePhase(), leftover)
+    machine = rig.machines["cp1"]
+    left = [name for name, what in machine.state().items() if what != "folder"]
+    assert [name for name in left if name.startswith(("opt/", "usr/")) or "upgrade" in name] == []
+    assert [machine.versions(name) for name in ("kata", "containerd", "runc")] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "after install containerd",
+        "after note the versions in use",
+        "after link /usr/local/bin/containerd",
+        "restart containerd.service",
+        "after restart containerd.service",
+        "end the switch of versions",
+        "after end the switch of versions",
+    ],
+)
+def test_killed_anywhere_apply_or_upgrade_goes_on(rig: Rig, at: str) -> None:
+    def kill(sentence: str) -> None:
+        if sentence.startswith(at):
+            raise Killed
+
+    rig.machines["cp1"].before = kill
+    with pytest.raises(Killed):
+        rig.upgrade().forward()
+    rig.machines["cp1"].before = None
+    if at == "after install containerd":  # nothing is switched yet: the version in use stays until somebody upgrades
+        with pytest.raises(StrongroomError, match="is in use, the bundle has"):
+            rig.apply(rig.new)
+    else:
+        rig.apply(rig.new)
+        assert rig.machines["cp1"].link("/opt/kata").endswith("4.2.0")
+    rig.upgrade().forward()
+    assert not any(rig.cluster.cordons.values())
+    assert rig.machines["cp1"].link("/usr/local/bin/ctr").startswith("/opt/strongroom/containerd/2.4.0")
+    again = rig.upgrade()
+    again.forward()
+    assert said(again.run) == []
+    rig.upgrade().back()
+    assert rig.machines["cp1"].link("/opt/kata").endswith("4.1.0"), "what was in use before is still known"
