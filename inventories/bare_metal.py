@@ -115,6 +115,7 @@ cluster = {
                 # "create_timeout_seconds": 600,  # for images that are pulled in the guest
             },
         },
+        # "snapshotters": "unchanged",  # "per-shim": nydus where a shim is made for it, if the bundle has it; docs/runtime.md
         # "nfd": True,  # Node Feature Discovery runs: pods of SNP and TDX shims ask for one of the host's keys
     },
     # How downloads reach the world, for every tool that downloads: `--network-of THIS_FILE` with bundle, lock and collateral.

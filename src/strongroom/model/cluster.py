@@ -81,6 +81,9 @@ class Runtime(Frozen):
     containerd: Literal["bundle", "distribution"] = Field(
         "bundle", description="where containerd comes from: 2.x of the bundle, or what the host's distribution has"
     )
+    snapshotters: Literal["unchanged", "per-shim"] = Field(
+        "unchanged", description="per-shim: a handler gets the snapshotter its shim is made for, nydus or devmapper"
+    )
     shims: tuple[str, ...] = Field(
         ("qemu-coco-dev",),
         min_length=1,

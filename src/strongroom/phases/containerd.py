@@ -9,6 +9,7 @@ from strongroom.model.bundle import Artifact
 from strongroom.model.shims import Shim
 from strongroom.phases import network
 from strongroom.phases.base import Context, template
+from strongroom.phases.snapshots import added
 from strongroom.plan import containerd, registration
 from strongroom.plan.artifacts import PREFIX, Component, install_prefix
 from strongroom.plan.files import File, Link
@@ -98,4 +99,4 @@ SOURCES: dict[str, Callable[[Context, tuple[Shim, ...]], Source]] = {
 
 def source(context: Context, shims: tuple[Shim, ...]) -> Source:
     """The source that the inventory names."""
-    return SOURCES[context.inventory.cluster.runtime.containerd](context, shims)
+    return added(context, shims, SOURCES[context.inventory.cluster.runtime.containerd](context, shims))

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from strongroom.checks.needs import Needs
 from strongroom.model.bundle import BundleManifest
 from strongroom.model.cluster import Host, Inventory
-from strongroom.phases import kata, readiness
+from strongroom.model.shims import Shim
+from strongroom.phases import kata, readiness, snapshots
 from strongroom.phases.base import Context
 from strongroom.plan import registration, service
 from strongroom.plan.artifacts import PREFIX
 from strongroom.plan.containerd import CONFIG, DROP_IN
 from strongroom.plan.handlers import Handlers
+from strongroom.plan.leftovers import Leftovers
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
 from strongroom.plan.service import Service
+from strongroom.plan.snapshots import needing
 from strongroom.plan.their_containerd import CRIO, CRIO_READY, CRIO_UNIT, CrioHandlers, TheirRegistration, crio
 from strongroom.plan.through import ImageThrough, NoPodsThrough
 from strongroom.plan.traces import Traces
@@ -59,11 +62,17 @@ def resources(context: Context, host: Host, force: bool) -> Sequence[Resource]:
     return [
         *readiness.guards(shims),
         Traces("runtime", folders=folders),
+        leftovers(shims),
         *kata.resources(context, shims),
         *handlers,
         *(ImageThrough(image, context.bundle.path(image), ctr=ctr) for image in pod),
         no_pods(context, force),
     ]
+
+
+def leftovers(shims: Sequence[Shim]) -> Leftovers:
+    """That other installers are not in the way of these shims."""
+    return Leftovers(tuple(shim.handler for shim in shims))
 
 
 def _has_ctr(context: Context) -> bool:
@@ -80,14 +89,20 @@ def _registered(context: Context, host: Host) -> tuple[list[Resource], tuple[str
     cluster, shims = context.inventory.cluster, context.shims_of(host)
     theirs = cluster.kubernetes.of
     if cluster.runtime.engine == "crio":
-        inside = [shim.name for shim in shims if kata.settings_of(context, shim).image_pull == "guest"]
+        made_for_it = needing(shims) if snapshots.per_shim(context.inventory) else ()
+        inside = [
+            shim.name for shim in shims if shim in made_for_it or kata.settings_of(context, shim).image_pull == "guest"
+        ]
         file = CrioHandlers(CRIO, crio(shims, inside))
         return [file, Service(CRIO_UNIT, (CRIO,), CRIO_READY)], ("/etc/crio/crio.conf.d",)
+    per_shim = snapshots.per_shim(context.inventory)
     if not theirs.drop_ins:
-        one = TheirRegistration("", shims)
-        return [one, Service(("containerd.service",), (CONFIG, DROP_IN), registration.READY)], (
+        nydus = snapshots.resources(context, shims, ("containerd.service",))
+        one = TheirRegistration("", shims, per_shim=per_shim)
+        return [*nydus, one, Service(("containerd.service",), (CONFIG, DROP_IN), registration.READY)], (
             "/etc/containerd/conf.d",
         )
-    handlers = Handlers(theirs, shims)
+    nydus = snapshots.resources(context, shims, theirs.services)
+    handlers = Handlers(theirs, shims, per_shim)
     unit = Service(theirs.services, handlers.files, service.answers(theirs.ctr), theirs.containerd)
-    return [handlers, unit], tuple(dict.fromkeys(theirs.drop_ins.values()))
+    return [*nydus, handlers, unit], tuple(dict.fromkeys(theirs.drop_ins.values()))

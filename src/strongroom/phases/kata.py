@@ -18,6 +18,7 @@ from strongroom.model.distribution import Distribution
 from strongroom.model.explain import nearest
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.shims import Shim
+from strongroom.phases import snapshots
 from strongroom.phases.base import Context, template
 from strongroom.phases.choice import refuse_other_arch
 from strongroom.plan.artifacts import Component
@@ -76,12 +77,13 @@ def archives(context: Context, shims: Sequence[Shim]) -> tuple[Artifact, ...]:
 
 
 def refuse_unfit(context: Context) -> None:
-    """What the bundle's Kata has nothing for; where the bundle has no Kata, that is for the phase that installs it to say.
+    """What the bundle has nothing for; where it has no Kata, that is for the phase that installs it to say.
 
     Raises:
         ConfigError: a shim is not made for the bundle's architecture (a stand-in starts no guest, and is for every one), or
             as :func:`archives`.
     """
+    snapshots.refuse_unfit(context)
     first = next((one for one in context.bundle.manifest.artifacts if one.component == ARCHIVES[0]), None)
     if first is None:
         return

@@ -87,7 +87,7 @@ class RuntimePhase:
             cni = component(context, "cni-plugins")
             wanted += [cni, *links(cni.artifact, "/opt/cni/bin")]
         if carries_pods:
-            wanted += kata.resources(context, shims)
+            wanted += [*kata.resources(context, shims), existing.leftovers(shims)]
         pause = context.bundle.manifest.of("pause")
         wanted += [*chosen.service, Image(pause, context.bundle.path(pause))]
         if not self.switching:

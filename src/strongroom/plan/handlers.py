@@ -17,7 +17,7 @@ from typing import Any
 from strongroom.errors import StrongroomError
 from strongroom.model.distribution import Distribution
 from strongroom.model.shims import Shim
-from strongroom.plan import containerd, service
+from strongroom.plan import containerd, service, snapshots
 from strongroom.plan.files import File
 from strongroom.plan.resource import Observed, Resource, Step, quote
 from strongroom.plan.through import through
@@ -53,10 +53,11 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Handlers(Resource):
-    """A handler for each shim, in a drop-in or a template."""
+    """A handler for each shim, in a drop-in or a template; ``per_shim`` gives it the snapshotter that it is made for."""
 
     of: Distribution
     shims: tuple[Shim, ...]
+    per_shim: bool = False
 
     @property
     def key(self) -> str:
@@ -181,9 +182,16 @@ class Handlers(Resource):
 
     def _settings(self, now: _Seen, generation: int) -> list[Any]:
         document = {"version": generation}
-        return containerd.handlers_alone(now.version, document, self.shims)
+        found = containerd.handlers_alone(now.version, document, self.shims)
+        return found + (snapshots.settings(document, self.shims) if self.per_shim else [])
 
     def _template(self, now: _Seen, generation: int) -> bytes:
+        if self.per_shim and snapshots.needing(self.shims):
+            raise StrongroomError(
+                f"{self.of.config}: imports no {self.of.drop_ins[generation]}/*.toml, which runtime.snapshotters 'per-shim'"
+                f" needs: a template can only add tables, and {self.of.name} has written the one of images already",
+                hint=f"upgrade {self.of.name} to a version with that import, or leave snapshotters 'unchanged'",
+            )
         return f"{MARK}\n{_BASE}\n{merge('', self._settings(now, generation), self.of.templates[generation])}".encode()
 
     def preview(self) -> list[File]:
@@ -191,6 +199,7 @@ class Handlers(Resource):
         newest = max(self.of.drop_ins)
         document = {"version": newest}
         settings = containerd.handlers_alone((2, 0), document, self.shims)
+        settings += snapshots.settings(document, self.shims) if self.per_shim else []
         return [File(f"{self.of.drop_ins[newest]}/{NAME}", containerd.drop_in(document, settings))]
 
     def undo(self, seen: Observed) -> list[Step]:

@@ -9,8 +9,8 @@ from strongroom.model.shims import Shim
 from strongroom.plan import containerd, service
 from strongroom.plan.containerd import CONFIG
 from strongroom.plan.files import File
-from strongroom.plan.registration import Registration
 from strongroom.plan.resource import Observed, Step
+from strongroom.plan.snapshots import SnapshotRegistration, tables
 from strongroom.plan.toml_settings import Setting, merge
 from strongroom.plan.toml_text import parse
 
@@ -21,13 +21,14 @@ CRIO_READY = "systemctl -q is-active crio.service"
 
 
 @dataclass(frozen=True)
-class TheirRegistration(Registration):
+class TheirRegistration(SnapshotRegistration):
     """The handlers in containerd's own configuration, as :class:`~strongroom.plan.registration.Registration` has them there;
     sandbox image, CNI and runc stay as they are."""
 
     def preview(self) -> str:
         document = parse(containerd.empty_config(containerd.OLDEST), CONFIG)
-        return merge("", containerd.handlers_alone(containerd.OLDEST, document, self.shims), CONFIG)
+        text = merge("", containerd.handlers_alone(containerd.OLDEST, document, self.shims), CONFIG)
+        return tables(document, self.shims, text, CONFIG) if self.per_shim else text
 
     def steps(self, seen: Observed) -> list[Step]:
         version = containerd.parse_version(seen.fields().get("version"))
