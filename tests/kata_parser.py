@@ -149,6 +149,42 @@ def rust_templates() -> dict[str, Path]:
     return {path.name.removeprefix("configuration-").removesuffix(".toml.in"): path for path in found}
 
 
+def rust_makefile() -> str:
+    """What fills the Rust runtime's templates in: its makefile, of that checkout."""
+    path = Path(os.environ.get("STRONGROOM_KATA_SOURCE", "/nonexistent"), "src/runtime-rs/Makefile")
+    return path.read_text() if path.is_file() else ""
+
+
+class Makefile:
+    """A makefile's variables for an installation below ``/opt/kata``, as far as they depend on no condition: one that it gives
+    several values is left as it stands, since which of them counts would take make and all that it includes."""
+
+    def __init__(self, text: str) -> None:
+        self.values: dict[str, set[str]] = {}
+        for name, value in re.findall(r"^[ ]*(\w+)[ ]*[:?]?=[ \t]*(.*?)[ \t]*$", text, flags=re.MULTILINE):
+            if f"$({name})" not in value:  # of itself: upstream's SHAREDIR is assigned to SHAREDIR
+                self.values.setdefault(name, set()).add(value)
+        self.values |= {"PREFIX": {"/opt/kata"}, "EXEC_PREFIX": {"$(PREFIX)"}}
+
+    def expanded(self, text: str) -> str:
+        """A text with the variables in it replaced, as many as are known."""
+
+        def known(match: re.Match[str]) -> str:
+            values = self.values.get(match[1], set())
+            return self.expanded(next(iter(values))) if len(values) == 1 else match[0]
+
+        return re.sub(r"\$\((\w+)\)", known, text).replace('\\"', '"')
+
+    def filled(self, value: Any) -> Any:
+        """What a placeholder of :func:`template_tables` becomes; any other value as it is."""
+        if not (isinstance(value, str) and (match := re.fullmatch(r"<(\w+)>", value))):
+            return value
+        text = self.expanded(f"$({match[1]})")
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"x = {text}")["x"]
+        return text
+
+
 def template_tables(text: str) -> dict[str, Any]:
     """A template as TOML: what its makefile would fill in becomes a string, ``<NAME>``; keys that are there as a comment count."""
     filled = re.sub(r'"@(\w+)@"', r'"<\1>"', text)

@@ -1,4 +1,4 @@
-"""What we render for Kata is what Kata reads: by its own parser (Go), and by the keys of its own templates (both runtimes)."""
+"""What we render for Kata is what Kata reads: by its own parser (Go) and the keys of its templates; the Rust ones: test_kata_rust."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from strongroom.model.platform import Platform
 from strongroom.model.shims import Shim
 from strongroom.phases.base import template
 from strongroom.plan.kata import tables
-from tests.kata_parser import Kata, Unavailable, kata, lay_down, rust_templates, template_tables
+from tests.kata_parser import Kata, Unavailable, kata, lay_down, template_tables
 from tests.unit.test_shims import KNOWN
 
 GO = sorted(name for name, shim in KNOWN.items() if shim.runtime == "go")
-RUST = sorted(name for name, shim in KNOWN.items() if shim.runtime == "rust")
 #: Shims that 4.1.0 has and the module's release has not: the template that stands for each, which differs by paths alone.
 STANDS_FOR = {"clh-azure": "clh", "qemu-nvidia-cpu": "qemu"}
 SETTINGS = {
@@ -184,14 +183,6 @@ def strange(shim: Shim, tables_: dict[str, Any]) -> list[str]:
 def test_every_key_that_we_write_is_one_of_the_go_runtimes_templates(upstream: Kata, name: str) -> None:
     text = upstream.templates()[STANDS_FOR.get(name, name)].read_text()
     assert strange(of(name), template_tables(text)) == []
-
-
-@pytest.mark.parametrize("name", RUST)
-def test_every_key_that_we_write_is_one_of_the_rust_runtimes_templates(name: str) -> None:
-    found = rust_templates()
-    if not found:
-        pytest.skip("STRONGROOM_KATA_SOURCE names no checkout of kata-containers, and src/runtime-rs is no Go module")
-    assert strange(of(name), template_tables(found[name].read_text())) == []
 
 
 SAMPLE = """\

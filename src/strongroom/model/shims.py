@@ -48,7 +48,9 @@ class Shim(Frozen):
     nfd_selector: dict[str, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     annotations: tuple[str, ...] = ("io.katacontainers.*",)
-    snapshotter: str | None = Field(None, description="containerd's snapshotter that kata-deploy gives it")
+    snapshotter: str | None = Field(
+        None, description="containerd's snapshotter that it is made for, where not the default"
+    )
     guest_pull: bool = Field(False, description="made for images that are pulled inside the guest")
     memory: int | None = Field(None, description="default_memory of the shipped configuration, MiB")
     static: bool = Field(False, description="static_sandbox_resource_mgmt of the shipped configuration")
