@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from strongroom.engine.runner import Run, leftover
@@ -138,3 +140,25 @@ def test_killed_anywhere_apply_or_upgrade_goes_on(rig: Rig, at: str) -> None:
     assert said(again.run) == []
     rig.upgrade().back()
     assert rig.machines["cp1"].link("/opt/kata").endswith("4.1.0"), "what was in use before is still known"
+
+
+OWNERS = 'version = 2\n# by hand\n[plugins."io.containerd.grpc.v1.cri".cni]\n  bin_dir = "/usr/lib/cni"\n'
+
+
+def test_the_distributions_configuration_goes_back_too_and_is_still_the_owners(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "rig", workers=0, distribution=OWNERS)
+    machine = rig.machines["cp1"]
+    names = ("etc/containerd/config.toml", "var/lib/strongroom/original/containerd/record.json", "opt/kata")
+    before = {name: machine.state()[name] for name in names}
+    with pytest.raises(StrongroomError, match=r"^cp1: kata 4\.1\.0 is in use, the bundle has 4\.2\.0$"):
+        rig.apply(rig.new)
+    rig.upgrade().forward()
+    config = machine.root / "etc/containerd/config.toml"
+    assert "example/pause:3.4" in config.read_text()
+    assert not set(before.items()) & {(name, machine.state()[name]) for name in names}
+    rig.upgrade().back()
+    assert {name: machine.state()[name] for name in names} == before
+    assert orders(rig) == ["restart", "restart", "restart"]
+    assert rig.apply(rig.old) == []
+    Run(rig.old, rig.session, Progress(), hands=True).host_phase(RuntimePhase(), leftover)
+    assert config.read_text() == OWNERS
