@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.engine.runner import Run, leftover
+from strongroom.engine.upgrade import Upgrade
 from strongroom.errors import PreflightRefused, StrongroomError
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.report.progress import Progress
@@ -162,3 +163,47 @@ def test_the_distributions_configuration_goes_back_too_and_is_still_the_owners(t
     assert rig.apply(rig.old) == []
     Run(rig.old, rig.session, Progress(), hands=True).host_phase(RuntimePhase(), leftover)
     assert config.read_text() == OWNERS
+
+
+def killed(rig: Rig, at: str, work: Upgrade, *, back: bool = False) -> None:
+    """A run that ends before, or after, a sentence."""
+
+    def kill(sentence: str) -> None:
+        if sentence.startswith(at):
+            raise Killed
+
+    rig.machines["cp1"].before = kill
+    with pytest.raises(Killed):
+        work.back() if back else work.forward()
+    rig.machines["cp1"].before = None
+
+
+def test_killed_inside_the_switch_apply_with_the_former_bundle_goes_back(rig: Rig) -> None:
+    before = managed(rig)
+    killed(rig, "after link /usr/local/bin/containerd", rig.upgrade())
+    assert managed(rig) != before
+    rig.apply(rig.old)
+    assert managed(rig) == before
+    assert not (rig.machines["cp1"].root / "var/lib/strongroom/upgrade/switching").exists()
+    rig.upgrade().forward()
+    assert rig.kata() == ["4.2.0"]
+
+
+@pytest.mark.parametrize("again", ["back", "apply", "upgrade"])
+def test_a_rollback_that_is_killed_goes_on_either_way(rig: Rig, again: str) -> None:
+    before = managed(rig)
+    rig.upgrade().forward()
+    after = managed(rig)
+    killed(rig, "restart containerd.service", rig.upgrade(), back=True)
+    if again == "back":
+        rig.upgrade().back()
+    elif again == "apply":
+        rig.apply(rig.new)
+    else:
+        rig.upgrade().forward()
+    assert managed(rig) == (before if again == "back" else after)
+    assert orders(rig)[-1] == "restart"
+    if again != "apply":
+        assert not any(rig.cluster.cordons.values())
+    rig.upgrade().back()
+    assert managed(rig) == before
