@@ -60,6 +60,14 @@ esac
 """
 
 
+CONTAINERD = r"""
+case "$*" in
+    --version) echo containerd example.org/containerd 1.7.24 x;;
+    --config*dump) cat $2;;
+esac
+"""
+
+
 class Killed(BaseException):
     """The controller ends here."""
 
@@ -85,6 +93,16 @@ class Machine:
             path = root / "shims" / program
             path.write_text(f"#!/bin/sh\nR={root}\n{script}")
             path.chmod(0o755)
+
+    def has_containerd(self, config: str) -> None:
+        """The distribution's containerd 1.7, running, with its configuration."""
+        path = self.root / "shims/containerd"
+        path.write_text(f"#!/bin/sh\n{CONTAINERD}")
+        path.chmod(0o755)
+        (self.root / "run/enabled").touch()
+        (self.root / "run/started").write_text("@1000\n")
+        (self.root / "etc/containerd").mkdir()
+        (self.root / "etc/containerd/config.toml").write_text(config)
 
     def sh(self, script: str) -> subprocess.CompletedProcess[str]:
         """A script as on the host."""
@@ -198,12 +216,15 @@ def pod(
 
 
 class Rig:
-    """A control plane and workers, made into a cluster with the versions of ``old``."""
+    """A control plane and workers, made into a cluster with the versions of ``old``.
 
-    def __init__(self, folder: Path, workers: int = 1) -> None:
+    ``distribution`` is the configuration of the containerd that hosts have already, where it isn't the bundle's.
+    """
+
+    def __init__(self, folder: Path, workers: int = 1, distribution: str | None = None) -> None:
         self.folder = folder
         names = ["cp1", *(f"w{number + 1}" for number in range(workers))]
-        self.inventory = _inventory(names)
+        self.inventory = _inventory(names, "bundle" if distribution is None else "distribution")
         self.old, self.new, self.newest = (
             self.context(*one) for one in (("4.1.0", "2.3.4"), ("4.2.0", "2.4.0"), ("4.3.0", "2.4.0"))
         )
@@ -213,6 +234,8 @@ class Rig:
         """Node -> the kata version with which it is not well."""
         self.looked: list[str] = []
         for machine in self.machines.values():
+            if distribution is not None:
+                machine.has_containerd(distribution)
             Run(self.old, self.session, Progress(), hands=True).host_phase(_Everywhere(), pending)
             machine.root.joinpath("etc/kubernetes/kubelet.conf").touch()
 
@@ -328,12 +351,14 @@ def _clock() -> Callable[[], float]:
     return lambda: float(next(times))
 
 
-def _inventory(names: Sequence[str]) -> Inventory:
+def _inventory(names: Sequence[str], containerd: str) -> Inventory:
     hosts: dict[str, Any] = {
         name: (["control_plane" if number == 0 else "workers"], {"address": f"10.0.0.{number + 1}"})
         for number, name in enumerate(names)
     }
-    return validate({"name": "a", "claim": "none", "runtime": {"shims": ["qemu-coco-dev"]}}, hosts)
+    return validate(
+        {"name": "a", "claim": "none", "runtime": {"shims": ["qemu-coco-dev"], "containerd": containerd}}, hosts
+    )
 
 
 def _archive(folder: Path, component: str, version: str, files: dict[str, str], *, stand_in: bool = False) -> Artifact:

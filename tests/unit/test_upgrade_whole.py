@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from strongroom.engine.runner import Run, leftover
+from strongroom.engine.upgrade import Upgrade
 from strongroom.errors import PreflightRefused, StrongroomError
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.report.progress import Progress
@@ -138,3 +141,69 @@ def test_killed_anywhere_apply_or_upgrade_goes_on(rig: Rig, at: str) -> None:
     assert said(again.run) == []
     rig.upgrade().back()
     assert rig.machines["cp1"].link("/opt/kata").endswith("4.1.0"), "what was in use before is still known"
+
+
+OWNERS = 'version = 2\n# by hand\n[plugins."io.containerd.grpc.v1.cri".cni]\n  bin_dir = "/usr/lib/cni"\n'
+
+
+def test_the_distributions_configuration_goes_back_too_and_is_still_the_owners(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "rig", workers=0, distribution=OWNERS)
+    machine = rig.machines["cp1"]
+    names = ("etc/containerd/config.toml", "var/lib/strongroom/original/containerd/record.json", "opt/kata")
+    before = {name: machine.state()[name] for name in names}
+    with pytest.raises(StrongroomError, match=r"^cp1: kata 4\.1\.0 is in use, the bundle has 4\.2\.0$"):
+        rig.apply(rig.new)
+    rig.upgrade().forward()
+    config = machine.root / "etc/containerd/config.toml"
+    assert "example/pause:3.4" in config.read_text()
+    assert not set(before.items()) & {(name, machine.state()[name]) for name in names}
+    rig.upgrade().back()
+    assert {name: machine.state()[name] for name in names} == before
+    assert orders(rig) == ["restart", "restart", "restart"]
+    assert rig.apply(rig.old) == []
+    Run(rig.old, rig.session, Progress(), hands=True).host_phase(RuntimePhase(), leftover)
+    assert config.read_text() == OWNERS
+
+
+def killed(rig: Rig, at: str, work: Upgrade, *, back: bool = False) -> None:
+    """A run that ends before, or after, a sentence."""
+
+    def kill(sentence: str) -> None:
+        if sentence.startswith(at):
+            raise Killed
+
+    rig.machines["cp1"].before = kill
+    with pytest.raises(Killed):
+        work.back() if back else work.forward()
+    rig.machines["cp1"].before = None
+
+
+def test_killed_inside_the_switch_apply_with_the_former_bundle_goes_back(rig: Rig) -> None:
+    before = managed(rig)
+    killed(rig, "after link /usr/local/bin/containerd", rig.upgrade())
+    assert managed(rig) != before
+    rig.apply(rig.old)
+    assert managed(rig) == before
+    assert not (rig.machines["cp1"].root / "var/lib/strongroom/upgrade/switching").exists()
+    rig.upgrade().forward()
+    assert rig.kata() == ["4.2.0"]
+
+
+@pytest.mark.parametrize("again", ["back", "apply", "upgrade"])
+def test_a_rollback_that_is_killed_goes_on_either_way(rig: Rig, again: str) -> None:
+    before = managed(rig)
+    rig.upgrade().forward()
+    after = managed(rig)
+    killed(rig, "restart containerd.service", rig.upgrade(), back=True)
+    if again == "back":
+        rig.upgrade().back()
+    elif again == "apply":
+        rig.apply(rig.new)
+    else:
+        rig.upgrade().forward()
+    assert managed(rig) == (before if again == "back" else after)
+    assert orders(rig)[-1] == "restart"
+    if again != "apply":
+        assert not any(rig.cluster.cordons.values())
+    rig.upgrade().back()
+    assert managed(rig) == before

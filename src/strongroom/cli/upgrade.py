@@ -65,5 +65,7 @@ def upgrade(
         work = prepare(run, Options(batch, drain_timeout, force))
         work.back() if rollback else work.forward()
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
+    if bundle is not None and run.changes and not rollback:
+        progress.say(f"set bundle in the inventory to {bundle}: apply refuses other versions than those in use")
     progress.where_time_went()
     print_changes(run.changes, output, done=True, executions=executions)
