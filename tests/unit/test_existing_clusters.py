@@ -348,6 +348,7 @@ def test_the_phases_of_our_own_cluster_are_the_same_as_ever() -> None:
         ({"distribution": "k3s"}, {"engine": "crio"}, {}, "runtime.engine: found 'crio', allowed with"),
         ({}, {"engine": "crio"}, {}, "runtime.engine: found 'crio'"),
         ({"distribution": "k3s"}, {}, {"kubeconfig": "~/k"}, "cluster: kubeconfig: allowed with"),
+        ({"distribution": "k3s"}, {}, {"network": {"on_hosts": True}}, "cluster: network.on_hosts: found True, allowed with"),
     ],
 )  # fmt: skip
 def test_what_has_no_effect_there_is_refused(

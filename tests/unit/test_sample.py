@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from strongroom import paths
 from strongroom.catalog.load import checks
 from strongroom.inventory import ansible
-from strongroom.model.cluster import Cluster, Host, HostSettings, Inventory, Kubernetes, Runtime, validate
+from strongroom.model.cluster import Cluster, Host, HostSettings, Inventory, Runtime, validate
 from strongroom.model.kata_settings import ShimSettings
+from strongroom.model.kubernetes import Kubernetes
 from strongroom.model.network import Network, Proxy
 from strongroom.phases.choice import choose
 from strongroom.phases.context import shims

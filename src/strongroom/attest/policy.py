@@ -19,8 +19,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, c
 from strongroom.attest import registry
 from strongroom.attest.base import Facts
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Frozen
 from strongroom.model.explain import explain
+from strongroom.model.frozen import Frozen
 
 _MOST_GRACE_HOURS = 30 * 24  # as long as Intel's collateral lives; more would be no expiry at all
 

@@ -11,7 +11,7 @@ from strongroom.attest.amd import PRODUCTS, SPLS, Leaf
 from strongroom.attest.base import Facts, refuse, require
 from strongroom.attest.policy import Policy, Section
 from strongroom.attest.snp_report import Report
-from strongroom.model.cluster import Frozen
+from strongroom.model.frozen import Frozen
 
 # What a guest's policy may permit its host, and the section's key that allows it.
 _RISKS: Mapping[str, str] = {"smt": "SMT", "migration": "migration", "debug": "debugging", "cxl": "CXL memory"}

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from strongroom.errors import ConfigError
 from strongroom.inventory import pins, yamltext
-from strongroom.model.cluster import Frozen
 from strongroom.model.explain import explain, gathered
+from strongroom.model.frozen import Frozen
 
 SETTINGS = "vagrant-hosts.yaml"
 #: Vagrant is slow, and slower on a machine that emulates its guests.

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from strongroom.model.cluster import Frozen
+from strongroom.model.frozen import Frozen
 from strongroom.model.platform import Platform
 
 Datum = bool | int | str | tuple[int, ...] | tuple[str, ...] | dict[str, int | str | tuple[int, ...] | tuple[str, ...]]

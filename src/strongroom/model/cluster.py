@@ -8,21 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
 from strongroom.model import existing
-from strongroom.model.distribution import Distribution, distributions
 from strongroom.model.explain import explain, gathered, nearest
+from strongroom.model.frozen import Frozen
 from strongroom.model.kata_settings import ShimSettings
+from strongroom.model.kubernetes import Kubernetes
 from strongroom.model.network import Network
 from strongroom.model.platform import Platform
-
-
-class Frozen(BaseModel):
-    """Immutable, and strict about names: an unknown key is an error, never a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 class Mode(StrEnum):
@@ -30,46 +25,6 @@ class Mode(StrEnum):
 
     CONTAINERS = "confidential-containers"
     CLUSTER = "confidential-cluster"
-
-
-class Kubernetes(Frozen):
-    """How the control plane is set up; the version is the bundle's."""
-
-    distribution: str = Field(
-        "kubeadm",
-        description="kubeadm: strongroom sets Kubernetes up; else whose cluster it is that gets Kata alone: k3s, rke2, k0s, existing",
-    )
-    pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
-    service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
-    cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
-    dns: bool = Field(True, description="CoreDNS, where the bundle has it")
-    key_algorithm: Literal["ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096"] = Field(
-        "ECDSA-P256",
-        description="keys of the cluster's certificates (kubeadm's encryptionAlgorithm), made once at its start",
-    )
-    timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
-    etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
-    lease_seconds: int = Field(15, ge=15, le=300, description="leader election lease of controllers and scheduler")
-
-    @field_validator("distribution")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in distributions():
-            raise ValueError(f"{', '.join(distributions())}{nearest(value, tuple(distributions()))}")
-        return value
-
-    @property
-    def of(self) -> Distribution:
-        """What the distribution's nodes look like."""
-        return distributions()[self.distribution]
-
-    @field_validator("pod_cidr", "service_cidr")
-    @classmethod
-    def _network(cls, value: str) -> str:
-        try:
-            return str(ipaddress.IPv4Network(value))
-        except ValueError as error:
-            raise ValueError("an IPv4 network such as 10.244.0.0/16, with no bits behind its prefix") from error
 
 
 class Runtime(Frozen):

@@ -46,6 +46,11 @@ def problems(inventory: Inventory) -> list[str]:
                 f"host {host.name}: address: {host.address} is {addresses[host.address]}'s as well; give each its own"
             )
         addresses.setdefault(host.address, host.name)
+    if cluster.network.on_hosts:
+        found.append(
+            "cluster: network.on_hosts: found True, allowed with kubernetes.distribution 'kubeadm' only: how containerd of"
+            f" this {name} cluster reaches registries is its owner's matter"
+        )
     if cluster.kubeconfig is not None:
         found.append(
             "cluster: kubeconfig: allowed with kubernetes.distribution 'kubeadm' only: strongroom hands out no credential of"

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from strongroom.model.cluster import KERNEL_OPTION, Frozen
+from strongroom.model.cluster import KERNEL_OPTION
+from strongroom.model.frozen import Frozen
 from strongroom.model.platform import Platform
 
 Vendors = tuple[str, ...]

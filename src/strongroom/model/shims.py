@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from strongroom.errors import ConfigError
-from strongroom.model.cluster import Frozen
 from strongroom.model.explain import nearest
+from strongroom.model.frozen import Frozen
 from strongroom.model.platform import Platform
 
 ROOT = "/opt/kata"

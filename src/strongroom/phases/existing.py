@@ -15,6 +15,7 @@ from strongroom.plan.artifacts import PREFIX
 from strongroom.plan.containerd import CONFIG, DROP_IN
 from strongroom.plan.handlers import Handlers
 from strongroom.plan.leftovers import Leftovers
+from strongroom.plan.place import Place
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
 from strongroom.plan.service import Service
@@ -61,6 +62,7 @@ def resources(context: Context, host: Host, force: bool) -> Sequence[Resource]:
     ctr = context.inventory.cluster.kubernetes.of.ctr
     return [
         *readiness.guards(shims),
+        Place(PREFIX, context.bundle.manifest.arch),
         Traces("runtime", folders=folders),
         leftovers(shims),
         *kata.resources(context, shims),

@@ -15,7 +15,7 @@ from strongroom.checks.consistency import Difference
 from strongroom.checks.verdict import CheckResult, CheckVerdict, HostJudgement, State
 from strongroom.errors import ConfigError
 from strongroom.model.checks import CheckCatalogue, Role
-from strongroom.model.cluster import Frozen
+from strongroom.model.frozen import Frozen
 from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport
 
