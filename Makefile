@@ -55,6 +55,7 @@ torture: setup $(VENV)/.fuzz ## Hostile inputs, then kills and power cuts in nam
 	$(BIN)/python -m tests.fuzz_attest --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.fuzz_guided --seed $(SEED) --seconds $(FUZZ)
 	$(BIN)/python -m tests.torture --seed $(SEED) --runs $(N)
+	$(BIN)/python -m tests.torture_upgrade --seed $(SEED) --runs $(N)
 
 relock: setup ## Resolve requirements.lock anew from pyproject.toml.
 	$(BIN)/python tools/relock.py

@@ -109,11 +109,12 @@ def on_host(lab: state.Lab, command: str, host: str | None = None) -> str:
     return ssh.run(lab, lab.host(host) if host else lab.hosts[0], command, seconds=600).stdout
 
 
-def breaking(lab: state.Lab, case: Case) -> bool:
-    """Start an apply and break it in its step; whether the step was reached before the run ended."""
-    process = subprocess.Popen(
-        [STRONGROOM, "apply", INVENTORY], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+APPLY = ("apply", str(INVENTORY))
+
+
+def breaking(lab: state.Lab, case: Case, words: Sequence[str] = APPLY) -> bool:
+    """Start an apply (or another verb) and break it in its step; whether the step was reached before the run ended."""
+    process = subprocess.Popen([STRONGROOM, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
     line = next((line for line in process.stderr if case.step in line), None)
     if line is not None:
@@ -134,11 +135,11 @@ def breaking(lab: state.Lab, case: Case) -> bool:
     return line is not None
 
 
-def converges(lab: state.Lab) -> dict[str, str]:
-    """Apply, then hold the hosts to what every unbroken run leaves; returns each host's end state."""
-    done = strongroom("apply", str(INVENTORY), "--output", "json")
-    assert done.returncode == 0, f"apply after the break ended with {done.returncode}:\n{done.stderr[-3000:]}"
-    pending = strongroom("plan", "--exit-code", str(INVENTORY))
+def converges(lab: state.Lab, words: Sequence[str] = APPLY, *bundle: str) -> dict[str, str]:
+    """Apply (or another verb), then hold the hosts to what every unbroken run leaves; returns each host's end state."""
+    done = strongroom(*words, "--output", "json")
+    assert done.returncode == 0, f"{words[0]} after the break ended with {done.returncode}:\n{done.stderr[-3000:]}"
+    pending = strongroom("plan", "--exit-code", str(INVENTORY), *bundle)
     assert pending.returncode == 0, f"plan after apply still wants:\n{pending.stdout}{pending.stderr[-2000:]}"
     for host in lab.hosts:
         left = on_host(lab, LEFTOVERS, host.name)
@@ -147,7 +148,7 @@ def converges(lab: state.Lab) -> dict[str, str]:
 
 
 class Checkpoints:
-    """Disks of all hosts as they were before a phase."""
+    """Disks of all hosts as they were at some moment, such as before a phase."""
 
     def __init__(self, lab: state.Lab) -> None:
         self.lab = lab
