@@ -117,6 +117,7 @@ class Device:
             36: b"\0\0",
         }
     )
+    opaque_header: bytes = b""  # of the form since Rubin; entries then have the form of their value too
     fwid_extension: tuple[str, bytes] = ("2.23.133.5.4.1.1", tcb_info(FWID, bytes(48)))
 
     def __post_init__(self) -> None:
@@ -173,7 +174,11 @@ class Device:
             struct.pack("<BBHBH", index, 1, len(value) + 3, 1, len(value)) + value
             for index, value in self.measurements.items()
         )
-        opaque = b"".join(struct.pack("<HH", form, len(value)) + value for form, value in self.opaque.items())
+        typed = struct.pack("<H", 0x86) if self.opaque_header else b""
+        opaque = self.opaque_header + b"".join(
+            struct.pack("<H", form) + typed + struct.pack("<H", len(value)) + value
+            for form, value in self.opaque.items()
+        )
         data = b"\x11\xe0\x01\xff" + self.nonce + b"\0" + b"\x11\x60\0\0" + bytes([len(self.measurements)])
         data += len(record).to_bytes(3, "little") + record + b"n" * 32 + struct.pack("<H", len(opaque)) + opaque
         return data + sign(self.keys["leaf"], data)

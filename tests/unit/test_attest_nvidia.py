@@ -10,7 +10,16 @@ from cryptography.x509 import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.attest import nvidia_device, nvidia_evidence, nvidia_rim, policy, registry, spdm, xml_tree
+from strongroom.attest import (
+    nvidia_device,
+    nvidia_evidence,
+    nvidia_opaque,
+    nvidia_rim,
+    policy,
+    registry,
+    spdm,
+    xml_tree,
+)
 from strongroom.attest import ocsp as responses
 from strongroom.attest.base import Facts, Refused, Verified
 from strongroom.attest.collateral import Collateral
@@ -343,3 +352,36 @@ def test_canonical_form() -> None:
     inner = next(root.elements)
     assert xml_tree.canonical(inner) == b'<c xmlns="u:0" xmlns:b="u:1" x=" "></c>'
     assert der(Device().chain[0])[:1] == b"\x30"
+
+
+def test_opaque_data_with_a_header(device: Device) -> None:
+    """The form since Rubin says the same as the one before it; what it must not be, and where it may be cut off."""
+    older = authentic(device, full(device))
+    device.opaque_header = b"NVDAOD\0\0\2\0\0\0"
+    device.opaque[37] = b"\5\0"
+    newer = authentic(device, full(device))
+    assert newer.identity == older.identity
+    shown, before = (facts.fields["devices"][0]["opaque"] for facts in (newer, older))  # type: ignore[index]
+    assert shown == {**before, "type_37": b"\5\0"}
+    for header, why in (
+        (b"NVDAOD\1\0\2\0\0\0", "spdm.opaque.profile: profile 1"),
+        (b"NVDAOD\0\0\3\0\0\0", "spdm.opaque.version: version 3"),
+        (b"NVDAOD\0\0\2\0\1\0", "spdm.opaque.reserved"),
+        (b"NVDAOE\0\0\2\0\0\0", "spdm.opaque.type_22094"),
+        (b"NVDAOD\0\0\2\0", "spdm.opaque"),
+    ):
+        device.opaque_header = header
+        refused(device, why)
+    device.opaque_header, device.fwid_extension = b"NVDAOD\0\0\2\0\0\0", ("2.23.133.5.4.1.1", tcb_info(FWID[::-1]))
+    device.leaf()
+    refused(device, "fwid")
+
+
+def test_opaque_data_with_a_header_at_every_length() -> None:
+    data = b"NVDAOD\0\0\2\0\0\0" + b"\3\0\x86\0\4\0" + b"620\0"
+    assert nvidia_opaque.parse(data).text("driver_version") == "620"
+    for size in (*range(1, 12), *range(13, len(data))):
+        with pytest.raises(Refused):
+            nvidia_opaque.parse(data[:size])
+    with pytest.raises(Refused, match="twice"):
+        nvidia_opaque.parse(data + data[12:])

@@ -1,5 +1,8 @@
 """The opaque data of an NVIDIA device's measurements: a list of type, length and value, little-endian.
 
+From Rubin on a header of 12 bytes stands before the list (``NVDAOD``, a profile, the form's version), and each entry has the
+form of its value between type and length.
+
 Types and their names are those of NVIDIA's nvtrust and attestation SDK (OPAQUE_FIELD_ID_*). Unknown types are shown by
 their number: newer firmware adds some, the signature covers all, and none can change what a known one says.
 """
@@ -49,6 +52,8 @@ _TEXTS: Final = frozenset({"driver_version", "chip_sku", "chip_sku_mod", "projec
 _ENABLED, _DISABLED = 0xAA, 0x55
 _MODES: Final = {0: "single GPU", 1: "multiple GPUs", 2: "protected PCIe"}
 _PDI: Final = 8
+_HEADER: Final = b"NVDAOD"
+_LATEST: Final = 2  # the newest major version whose list is known here
 
 
 @dataclass(frozen=True)
@@ -115,16 +120,30 @@ class Opaque:
 
 
 def parse(data: bytes) -> Opaque:
-    """Read the list.
+    """Read the list, with or without a header before it.
 
     Raises:
-        Refused: an entry is cut off or there twice.
+        Refused: an entry is cut off or there twice, or a header is of another profile or a later version.
     """
     reader = Reader(data, "spdm.opaque", "little")
+    typed = data.startswith(_HEADER)
+    if typed:
+        _header(reader)
     found: dict[str, bytes] = {}
     while reader.left:
         number = reader.u16("type")
         name = _NAMES.get(number, f"type_{number}")
         require(name not in found, f"spdm.opaque.{name}", "it is there twice")
+        if typed:
+            reader.u16(f"{name}.form")  # of the value: text, number, digest; what its type says already
         found[name] = reader.take(reader.u16(name), name)
     return Opaque(found)
+
+
+def _header(reader: Reader) -> None:
+    reader.take(len(_HEADER), "header")
+    profile, major = reader.u16("profile"), reader.u8("version")
+    reader.u8("version")  # the minor one changes nothing of what is read here
+    require(profile == 0, "spdm.opaque.profile", f"profile {profile}, allowed is 0")
+    require(major <= _LATEST, "spdm.opaque.version", f"version {major}, allowed is up to {_LATEST}")
+    reader.zeros(2, "reserved")
