@@ -30,18 +30,12 @@ from strongroom.probe.report import HostReport
 from strongroom.probe.script import probe_script
 from strongroom.report.progress import Progress
 from tests.reference import make
+from tests.unit.test_existing_clusters import HANDLER
 from tests.unit.test_preflight_phase import FakeSession
 from tests.unit.test_registration import DEBIAN, SHIM, Host
 from tests.unit.test_shims import KNOWN, archive, context, everything, inventory
 
 THEIRS = [name for name, one in distributions().items() if not one.installed_by_us]
-HANDLER = {
-    "runtime_type": SHIM.runtime_type,
-    "runtime_path": SHIM.runtime_path,
-    "privileged_without_host_devices": True,
-    "pod_annotations": ["io.katacontainers.*"],
-    "options": {"ConfigPath": SHIM.config_path},
-}
 
 
 def theirs(name: str, *shims: str, platforms: tuple[str, ...] = ("none",), **runtime: Any) -> Any:
