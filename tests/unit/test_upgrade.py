@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from strongroom.model.bundle import Artifact
 from strongroom.model.cluster import Host as OurHost
 from strongroom.phases import kata
 from strongroom.phases.base import Context
+from strongroom.phases.kubernetes import same_version
 from strongroom.phases.node_health import why_not
 from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.script import carry_out, observe, parse_observation
@@ -43,7 +45,9 @@ class Box(Host):
         kubelet.write_text("")
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        return super().run(script.replace("/etc/kubernetes", f"{self.root}/host/etc/kubernetes"))
+        for path in ("/etc/kubernetes", "/usr/local/bin/kubelet"):
+            script = script.replace(path, f"{self.root}/host{path}")
+        return super().run(script)
 
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed]:
         return parse_observation(resources, self.run(observe(resources)).stdout.splitlines())
@@ -346,6 +350,44 @@ def test_a_host_outside_the_cluster_is_refused(world: World) -> None:
     (world.boxes["w2"].root / "host/etc/kubernetes/kubelet.conf").unlink()
     with pytest.raises(PreflightRefused, match="w2: is no member of the cluster yet"):
         world.forward("3.2")
+
+
+def test_a_bundle_with_another_kubernetes_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(box: Box, version: str) -> None:
+        program = box.root / f"host/opt/strongroom/kubelet/{version}/bin/kubelet"
+        program.parent.mkdir(parents=True)
+        program.touch()
+        link = box.root / "host/usr/local/bin/kubelet"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+
+    for box in world.boxes.values():
+        install(box, "1")
+    install(world.boxes["w2"], "0.9")
+    kubelet = image("kubelet")
+    made = world.release
+
+    def release(version: str) -> Context:
+        context = made(version)
+        manifest = context.bundle.manifest
+        manifest = manifest.model_copy(update={"artifacts": (*manifest.artifacts, kubelet)})
+        return replace(context, bundle=replace(context.bundle, manifest=manifest))
+
+    monkeypatch.setattr(world, "release", release)
+    with pytest.raises(PreflightRefused) as caught:
+        world.forward("3.2")
+    assert str(caught.value) == (
+        "w2: kubelet 0.9 is in use, the bundle has 1 (strongroom doesn't upgrade Kubernetes: make a bundle with the version"
+        " in use)"
+    )
+    assert (world.used, world.cluster.log) == (["3.1", "3.1"], [])
+    same = same_version(release("3.2"))
+    box = world.boxes["w2"]
+    (box.root / f"host{SWITCHING}").mkdir(parents=True)
+    with pytest.raises(StrongroomError, match=r"^kubelet 0\.9 is in use, the bundle has 1$"):
+        same.steps(box.observe([same])[same.key])
+    assert same.steps(world.boxes["w1"].observe([same])[same.key]) == []
 
 
 def test_apply_does_not_switch_under_running_pods(world: World) -> None:

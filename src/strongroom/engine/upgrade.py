@@ -17,11 +17,12 @@ from strongroom.errors import PreflightRefused, StrongroomError
 from strongroom.kube import drain
 from strongroom.model.cluster import Host
 from strongroom.phases.base import HostPhase
+from strongroom.phases.kubernetes import same_version
 from strongroom.phases.runtime import RuntimePhase, switches
 from strongroom.phases.upgrade import NAME, BackPhase, SettlePhase, StagePhase, SwitchPhase, TidyPhase
 from strongroom.plan.resource import Resource, Step
 from strongroom.plan.system import Unit
-from strongroom.plan.versions import Former, SameVersions, in_use
+from strongroom.plan.versions import Former, SameVersions
 
 Health = Callable[[Host, bool], None]
 """Raises StrongroomError unless a node is well; the second argument says that it runs the bundle's versions."""
@@ -88,17 +89,19 @@ class Upgrade:
         arch = self.run.context.bundle.manifest.arch
 
         def look(host: Host, remote: Remote) -> bool | str:
-            same = SameVersions(switches(self.run.context, host))
-            seen = remote.observe([same])[same.key]
-            now, used = seen.fields(), in_use(seen)
+            runtime, kubernetes = SameVersions(switches(self.run.context, host)), same_version(self.run.context)
+            found = remote.observe([runtime, kubernetes])
+            seen = found[runtime.key]
+            now = seen.fields()
             if "member" not in now:
                 return (
                     f"{host.name}: is no member of the cluster yet (strongroom apply, with the bundle in use, joins it)"
                 )
             if ARCHITECTURES.get(machine := now.get("machine", ""), machine) != arch:
                 return f"{host.name}: its processor is {machine}, and the bundle is for {arch}"
-            other = any(used.get(one.component, one.version) != one.version for one in same.switches)
-            return other or "switching" in now
+            if other := kubernetes.others(found[kubernetes.key]):
+                return f"{host.name}: {other} ({kubernetes.hint})"
+            return bool(runtime.others(seen)) or "switching" in now
 
         found = dict(zip(hosts, self.run.session.each(hosts, look), strict=True))
         if strange := [one for one in found.values() if isinstance(one, str)]:

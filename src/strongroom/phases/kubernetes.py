@@ -18,6 +18,7 @@ from strongroom.plan.kubeadm import CONFIG, LOG, ControlPlane, NodeFiles, Worker
 from strongroom.plan.resource import Resource
 from strongroom.plan.system import Route, Unit
 from strongroom.plan.traces import Traces
+from strongroom.plan.versions import SameVersions, Switch
 
 CONTROL_PLANE_IMAGES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE_IMAGES = ("kube-proxy",)
@@ -38,6 +39,16 @@ _SOCKET = "unix:///run/containerd/containerd.sock"
 
 def _arguments(**values: str) -> list[dict[str, str]]:
     return [{"name": name.replace("_", "-"), "value": value} for name, value in values.items()]
+
+
+def same_version(context: Context) -> SameVersions:
+    """That a member of a cluster runs the bundle's Kubernetes: its upgrade is kubeadm's, a step at a time, and not ours."""
+    found = [one.version for one in context.bundle.manifest.artifacts if one.component == "kubelet"]
+    return SameVersions(
+        tuple(Switch("kubelet", version, "/usr/local/bin/kubelet") for version in found),
+        hint="strongroom doesn't upgrade Kubernetes: make a bundle with the version in use",
+        upgraded=False,
+    )
 
 
 def kubeadm_config(context: Context, host: Host) -> bytes:
@@ -176,7 +187,7 @@ class KubernetesPhase:
             artifact.component == "coredns" for artifact in manifest.artifacts
         )
         names = [*(CONTROL_PLANE_IMAGES if plane else ()), *NODE_IMAGES, *(["coredns"] if dns and plane else [])]
-        wanted: list[Resource] = [Traces(self.name, data=DATA, folders=FOLDERS)]
+        wanted: list[Resource] = [same_version(context), Traces(self.name, data=DATA, folders=FOLDERS)]
         programs: list[str] = []
         for name in ("kubelet", "kubeadm", *(["kubectl"] if plane else [])):
             program = component(context, name)

@@ -21,6 +21,9 @@ SWITCHING = f"{_NOTES}/switching"
 FORMER = f"{_NOTES}/former"
 _MEMBER = "/etc/kubernetes/kubelet.conf"
 """Written by kubeadm where a host starts or joins a cluster."""
+_UPGRADE = (
+    "strongroom upgrade switches it, host by host, with its pods moved away; or take the bundle it was applied with"
+)
 _VERSION = re.compile(rf"{re.escape(PREFIX)}/([^/ ]+)/([^/ ]+)(?:[/ ]|$)")
 
 
@@ -63,10 +66,13 @@ class SameVersions(Resource):
     """
 
     switches: tuple[Switch, ...]
+    hint: str = _UPGRADE
+    upgraded: bool = True
+    """Whether upgrades switch these at all."""
 
     @property
     def key(self) -> str:
-        return "versions in use"
+        return f"versions in use of {', '.join(switch.component for switch in self.switches)}"
 
     def read(self) -> str:
         return "\n".join(
@@ -84,19 +90,19 @@ class SameVersions(Resource):
         Raises:
             StrongroomError: another version is in use.
         """
-        now, used = seen.fields(), in_use(seen)
-        others = [
-            (f"{switch.component} {used[switch.component]} is in use", f"{switch.version}")
+        now, others = seen.fields(), self.others(seen)
+        if others and "member" in now and not (self.upgraded and "switching" in now):
+            raise StrongroomError(others, hint=self.hint)
+        return []
+
+    def others(self, seen: Observed) -> str:
+        """What is in use and isn't the bundle's, in words; empty where all is."""
+        used = in_use(seen)
+        return "; ".join(
+            f"{switch.component} {used[switch.component]} is in use, the bundle has {switch.version}"
             for switch in self.switches
             if used.get(switch.component, switch.version) != switch.version
-        ]
-        if others and "member" in now and "switching" not in now:
-            raise StrongroomError(
-                "; ".join(f"{found}, the bundle has {wanted}" for found, wanted in others),
-                hint="strongroom upgrade switches it, host by host, with its pods moved away; or take the bundle it was"
-                " applied with",
-            )
-        return []
+        )
 
 
 @dataclass(frozen=True)
