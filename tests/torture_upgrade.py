@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from strongroom.fetch import standin
 from strongroom.lab import state, vm
@@ -90,7 +91,11 @@ def main() -> None:
     print(json.dumps({"unbroken": True, "seconds": round(time.monotonic() - started)}), flush=True)
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
-        case, started = choose(seed, STEPS), time.monotonic()
+        # What a killed controller leaves is shown on folders (tests/unit/test_upgrade_whole.py); here the host goes too.
+        case, started = (
+            replace(choose(seed, STEPS), how=("power cut", "both")[seed // len(STEPS) % 2]),
+            time.monotonic(),
+        )
         print(f"seed {seed}: {case.how} in {case.phase}: {case.step!r} after {case.after:.1f} s", flush=True)
         checkpoints.restore("made")
         reached, problem = one_run(lab, case, words, bundle, expected)

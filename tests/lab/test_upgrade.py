@@ -1,13 +1,15 @@
-"""A lab host is upgraded under a running pod, goes back, and a bad version is stopped and taken back.
+"""A lab host is upgraded under a running pod, goes back, a bad version is stopped and taken back, and the host given back.
 
-Kata's versions are stand-ins of one source under different numbers (``bundle build --set kata=…``); the control plane is the
-only node, so what a drain evicts waits until the node is back.
+With the bundle's containerd, and with the distribution's own 1.7. Kata's versions are stand-ins of one source under
+different numbers (``bundle build --set kata=…``); the control plane is the only node, so what a drain evicts waits until the
+node is back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.tarball import Member
 from strongroom.lab import state
 from strongroom.phases.verify import shim_script
+from tests import fingerprint
 from tests.lab.conftest import own_lab
 from tests.torture import INVENTORY, LEFTOVERS, on_host, strongroom
 
@@ -31,13 +34,42 @@ NEW, BAD = "4.2.0-standin", "4.3.0-standin"
 OLD = lockfile.load_go().version("kata")
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[state.Lab]:
-    """A cluster of one host."""
-    for one in own_lab("upgrade", ("cp1",)):
-        done = strongroom("apply", str(INVENTORY))
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of one host: its inventory, and the host as it was before."""
+
+    lab: state.Lab
+    inventory: str
+    before: fingerprint.Fingerprint
+    exceptions: Mapping[str, str]
+
+
+@pytest.fixture(scope="module", params=["bundle", "distribution"])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One with the bundle's containerd, and one with the distribution's."""
+    theirs = request.param == "distribution"
+    text = INVENTORY.read_text()
+    assert '"containerd": "bundle"' in text
+    file = tmp_path_factory.mktemp("inventory") / "inventory.py"
+    file.write_text(text.replace('"containerd": "bundle"', f'"containerd": "{request.param}"'))
+    exceptions = fingerprint.LAB
+    if theirs:
+        exceptions = {**exceptions, "/var/lib/containerd": "the database and the layers of a containerd that stays"}
+    for lab in own_lab("upgrade", ("cp1",), packages=["containerd"] if theirs else []):
+        made = Cluster(lab, str(file), fingerprint.take(lab), exceptions)
+        done = strongroom("apply", made.inventory)
         assert done.returncode == 0, done.stderr[-3000:]
-        yield one
+        yield made
+
+
+@pytest.fixture
+def lab(cluster: Cluster) -> state.Lab:
+    return cluster.lab
+
+
+@pytest.fixture
+def inventory(cluster: Cluster) -> str:
+    return cluster.inventory
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +78,9 @@ def new() -> str:
     return str(standin.build({"kata": NEW}))
 
 
-def upgrade(bundle: str, *words: str) -> tuple[int, list[str], str]:
+def upgrade(inventory: str, bundle: str, *words: str) -> tuple[int, list[str], str]:
     """Exit code, sentences, and what was said."""
-    done = strongroom("upgrade", str(INVENTORY), "--bundle", bundle, "--output", "json", *words)
+    done = strongroom("upgrade", inventory, "--bundle", bundle, "--output", "json", *words)
     changes = json.loads(done.stdout)["changes"] if done.returncode == 0 else []
     return done.returncode, [change["sentence"] for change in changes], done.stderr
 
@@ -100,21 +132,23 @@ def shim(lab: state.Lab, of: str) -> str:
     return found["exe"].removeprefix("/opt/strongroom/kata/").partition("/")[0]
 
 
-def test_apply_refuses_another_version_and_changes_nothing(lab: state.Lab, new: str) -> None:
-    done = strongroom("apply", str(INVENTORY), "--bundle", new)
+def test_apply_refuses_another_version_and_changes_nothing(lab: state.Lab, inventory: str, new: str) -> None:
+    done = strongroom("apply", inventory, "--bundle", new)
     assert done.returncode == 1, done.stderr
     assert f"strongroom: cp1: kata {OLD} is in use, the bundle has {NEW}" in done.stderr
     assert (in_use(lab), there(lab)) == (OLD, [OLD])
-    assert strongroom("plan", "--exit-code", str(INVENTORY)).returncode == 0
+    assert strongroom("plan", "--exit-code", inventory).returncode == 0
 
 
-def test_a_pod_that_belongs_to_nobody_is_refused_before_anything_changes(lab: state.Lab, new: str) -> None:
+def test_a_pod_that_belongs_to_nobody_is_refused_before_anything_changes(
+    lab: state.Lab, inventory: str, new: str
+) -> None:
     item = workload("DaemonSet", "alone")["spec"]["template"]
     item = {"apiVersion": "v1", "kind": "Pod", **item, "metadata": {"name": "alone", "namespace": "default"}}
     item["spec"] |= {"nodeName": "cp1"}
     on_host(lab, f"{KUBECTL} create -f - <<'END'\n{json.dumps(item)}\nEND")
     try:
-        code, _, said = upgrade(new)
+        code, _, said = upgrade(inventory, new)
         assert code == 4, said
         assert "cp1: default/alone: belongs to no controller" in said
         assert there(lab) == [OLD]
@@ -122,16 +156,16 @@ def test_a_pod_that_belongs_to_nobody_is_refused_before_anything_changes(lab: st
         on_host(lab, f"{KUBECTL} delete pod alone --grace-period=0 --force")
 
 
-def test_upgraded_under_a_running_pod(lab: state.Lab, new: str) -> None:
+def test_upgraded_under_a_running_pod(lab: state.Lab, inventory: str, new: str) -> None:
     for kind, name in (("DaemonSet", "agent"), ("Deployment", "app")):
         on_host(lab, f"{KUBECTL} create -f - <<'END'\n{json.dumps(workload(kind, name))}\nEND")
     agent, app = uid(lab, "agent"), uid(lab, "app")
     assert (shim(lab, agent), shim(lab, app)) == (OLD, OLD)
-    planned = strongroom("plan", "--upgrade", str(INVENTORY), "--bundle", new, "--output", "json")
+    planned = strongroom("plan", "--upgrade", inventory, "--bundle", new, "--output", "json")
     assert planned.returncode == 0, planned.stderr
     assert (in_use(lab), there(lab), cordoned(lab)) == (OLD, [OLD], "")
     started = on_host(lab, "systemctl show containerd -p ActiveEnterTimestampMonotonic")
-    code, sentences, said = upgrade(new)
+    code, sentences, said = upgrade(inventory, new)
     assert code == 0, said[-3000:]
     wanted = [change["sentence"] for change in json.loads(planned.stdout)["changes"]]
     assert [one for one in sentences if one in wanted] == wanted, "what was planned was done, in its order"
@@ -146,24 +180,25 @@ def test_upgraded_under_a_running_pod(lab: state.Lab, new: str) -> None:
     assert shim(lab, uid(lab, "agent")) == NEW
 
 
-def test_a_second_time_nothing_changes(lab: state.Lab, new: str) -> None:
-    assert upgrade(new)[:2] == (0, [])
-    done = strongroom("apply", str(INVENTORY), "--bundle", new, "--output", "json")
+def test_a_second_time_nothing_changes(lab: state.Lab, inventory: str, new: str) -> None:
+    assert upgrade(inventory, new)[:2] == (0, [])
+    done = strongroom("apply", inventory, "--bundle", new, "--output", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["changes"] == []
     assert on_host(lab, f"{LEFTOVERS} || true") == ""
 
 
-def test_rolled_back_by_hand(lab: state.Lab, new: str) -> None:
+def test_rolled_back_by_hand(lab: state.Lab, inventory: str, new: str) -> None:
     agent = uid(lab, "agent")
-    code, sentences, said = upgrade(new, "--rollback")
+    code, sentences, said = upgrade(inventory, new, "--rollback")
     assert code == 0, said[-3000:]
     (back,) = [one for one in sentences if one.startswith("switch back to")]
     assert f"kata {OLD}" in back
     assert (in_use(lab), cordoned(lab)) == (OLD, "")
     assert shim(lab, agent) == NEW
-    assert upgrade(new, "--rollback")[:2] == (0, [])
-    done = strongroom("plan", "--exit-code", str(INVENTORY))
+    assert shim(lab, uid(lab, "app")) == OLD, "a pod that came after it runs by what is in use again"
+    assert upgrade(inventory, new, "--rollback")[:2] == (0, [])
+    done = strongroom("plan", "--exit-code", inventory)
     assert done.returncode == 0, done.stdout
 
 
@@ -195,20 +230,32 @@ def bad(folder: Path) -> str:
     return str(made)
 
 
-def test_a_version_that_does_not_run_is_taken_back(lab: state.Lab, tmp_path: Path) -> None:
+def test_a_version_that_does_not_run_is_taken_back(lab: state.Lab, inventory: str, tmp_path: Path) -> None:
     before = in_use(lab)
-    code, _, said = upgrade(bad(tmp_path / "bad"))
+    code, _, said = upgrade(inventory, bad(tmp_path / "bad"))
     assert code == 1, said[-3000:]
     line = next(line for line in said.splitlines() if line.startswith("strongroom: "))
     assert "verify-qemu-coco-dev-cp1" in line
     assert line.endswith("; cp1 was rolled back")
     assert (in_use(lab), cordoned(lab)) == (before, "")
     assert uid(lab, "app")
-    done = strongroom("verify", str(INVENTORY))
+    done = strongroom("verify", inventory)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_version_that_nothing_uses_goes_with_the_next_upgrade(lab: state.Lab, new: str) -> None:
+def test_a_version_that_nothing_uses_goes_with_the_next_upgrade(lab: state.Lab, inventory: str, new: str) -> None:
     assert BAD in there(lab)
-    assert upgrade(new)[0] == 0
+    assert upgrade(inventory, new)[0] == 0
     assert there(lab) == sorted([OLD, NEW])
+
+
+def test_the_host_is_given_back(cluster: Cluster, lab: state.Lab, inventory: str) -> None:
+    """With its pods, after versions came, went and were taken back."""
+    refused = strongroom("destroy", "--yes", "--phase", "runtime", inventory)
+    assert refused.returncode == 4, refused.stderr
+    assert "pods run on /opt/strongroom" in refused.stderr
+    done = strongroom("destroy", "--yes", inventory)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = fingerprint.differences(cluster.before, fingerprint.take(lab), cluster.exceptions)
+    assert not found, "\n".join(found)
+    assert strongroom("plan", "--destroy", "--exit-code", inventory).returncode == 0
