@@ -26,6 +26,7 @@ from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.http import Client
 from strongroom.model.lock import Lock, LockEntry, version_key
 from strongroom.model.platform import Platform
+from strongroom.plan.snapshots import COMPONENT
 from tests.unit.test_fetch import DATA, Reply, Server, serve
 from tests.unit.test_fetch import SHA as DATA_SHA
 
@@ -99,6 +100,7 @@ class TestPackaged:
             "cilium-agent",
             "cilium-operator",
             "kata-go",
+            "nydus-snapshotter",
         }
 
     def test_only_the_kata_of_the_go_road_is_a_stand_in(self) -> None:
@@ -185,6 +187,15 @@ def test_sev_firmware_is_taken_only_when_it_is_asked_for_and_has_the_name_that_h
     assert not chosen["amd-sev-firmware"].pinned, "nobody here has seen its sum"
     with pytest.raises(ConfigError, match=r"amd-sev-firmware: the lock has no .* for arm64"):
         packaged.select("arm64", {"amd-sev-firmware": version})
+
+
+def test_nydus_is_taken_only_when_it_is_asked_for() -> None:
+    packaged = lockfile.load()
+    (version,) = packaged.versions(COMPONENT)
+    for arch in ("amd64", "arm64"):
+        assert COMPONENT not in {entry.component for entry in packaged.select(arch)}
+        chosen = {entry.component: entry for entry in packaged.select(arch, {COMPONENT: version})}
+        assert not chosen[COMPONENT].pinned, "nobody here has seen its sum"
 
 
 def test_versions_are_sorted_by_number() -> None:
