@@ -80,7 +80,6 @@ class Host:
         before = self.everything()
         with pytest.raises(StrongroomError) as caught:
             OURS.steps(self.seen())
-        assert "this phase has changed nothing here" in str(caught.value)
         assert caught.value.hint
         assert [one for one in self.everything() if not one[0].endswith(".lock")] == [
             one for one in before if not one[0].endswith(".lock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from strongroom.errors import Exit, PreflightRefused
+from strongroom.errors import Exit, PreflightRefused, StrongroomError
 from strongroom.fetch.bundle import Bundle
 from strongroom.model.bundle import BundleManifest
-from strongroom.model.cluster import Host, validate
+from strongroom.model.cluster import Host, Inventory, Mode, validate
 from strongroom.phases.base import Context
-from strongroom.phases.preflight import PreflightPhase
+from strongroom.phases.modes import phases
+from strongroom.phases.preflight import PreflightPhase, refuse_ahead
+from strongroom.plan.resource import Guard, Observed, Resource, Step
+from strongroom.plan.system import Sysctl
 from strongroom.report.progress import Progress
 from tests.reference import Sections, make
 from tests.reference.faults import FAULTS
@@ -106,3 +110,64 @@ def test_a_waiver_of_the_only_obstacle_lets_the_host_through() -> None:
 
 def test_a_fault_of_a_platform_that_nobody_asks_for_refuses_nothing() -> None:
     run("none", FAULTS["SNP-IOMMU"].change(make("snp")))
+
+
+@dataclass(frozen=True)
+class Refusing(Guard):
+    why: str
+
+    @property
+    def key(self) -> str:
+        return "refusing"
+
+    def read(self) -> str:
+        return ""
+
+    def steps(self, seen: Observed) -> list[Step]:
+        if self.why in seen.lines:
+            raise StrongroomError(self.why, hint="take it away")
+        return []
+
+
+class Late:
+    """A phase of the second host only, with a guard and something that is none."""
+
+    name = title = "late"
+
+    def waves(self, inventory: Inventory) -> list[tuple[Host, ...]]:
+        return [(), inventory.hosts[1:]]
+
+    def resources(self, context: Context, host: Host) -> list[Resource]:
+        return [Refusing(f"{host.name} is full"), Sysctl("kernel.ostype", "Linux")]
+
+
+class Observing(FakeSession):
+    """Hosts that tell of themselves what ``said`` has."""
+
+    said: tuple[str, ...] = ()
+
+    def each(self, hosts: Sequence[Host], function: Any) -> list[Any]:
+        return [function(host, self) for host in hosts]
+
+    def observe(self, resources: Sequence[Resource]) -> dict[str, Observed]:
+        assert [type(one) for one in resources] == [Refusing]
+        return {one.key: Observed(self.said) for one in resources}
+
+
+def test_what_would_stop_a_later_phase_on_one_host_stops_all_before_anything_changes() -> None:
+    session = Observing({})
+    made = context("none")
+    refuse_ahead([Late()], made, session)  # type: ignore[arg-type]
+    session.said = ("cp1 is full", "w1 is full")
+    with pytest.raises(PreflightRefused) as caught:
+        refuse_ahead([Late()], made, session)  # type: ignore[arg-type]
+    assert (str(caught.value), caught.value.hint) == ("w1: w1 is full", "take it away; nothing was changed")
+
+
+def test_only_the_phases_of_this_run_are_looked_ahead_to() -> None:
+    (preflight, *_) = phases(Mode.CONTAINERS)
+    assert isinstance(preflight, PreflightPhase)
+    assert [phase.name for phase in preflight.ahead] == ["host", "runtime", "kubernetes"]
+    (preflight, *_) = phases(Mode.CONTAINERS, only=["runtime-classes"])
+    assert isinstance(preflight, PreflightPhase)
+    assert list(preflight.ahead) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from strongroom.errors import ConfigError
 from strongroom.model.cluster import Inventory, Mode
 from strongroom.model.explain import nearest
+from strongroom.phases import base
 from strongroom.phases.base import Phase
 from strongroom.phases.host import HostPhase
 from strongroom.phases.kubeconfig import KubeconfigPhase
@@ -67,6 +68,7 @@ def phases(mode: Mode, only: Sequence[str] = (), skip: Sequence[str] = (), *, ex
         if isinstance(phase, PreflightPhase):
             # A host that only has to be set up is let through to be set up, and to nothing else.
             phase.set_up = both or {"host"} == {one.name for one in chosen} - {"preflight"}
+            phase.ahead = tuple(one for one in chosen if isinstance(one, base.HostPhase))
     return chosen
 
 

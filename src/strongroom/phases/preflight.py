@@ -21,10 +21,10 @@ from strongroom.model.cluster import Host, Inventory, Mode
 from strongroom.model.host_setup import PlatformSetup
 from strongroom.model.platform import Platform
 from strongroom.phases import existing
-from strongroom.phases.base import Context
+from strongroom.phases.base import Context, HostPhase
 from strongroom.plan import command_line
 from strongroom.plan.kernel_options import for_vendor
-from strongroom.plan.resource import Step
+from strongroom.plan.resource import Guard, Step
 from strongroom.probe.report import HostReport
 from strongroom.probe.script import probe_script, probed
 from strongroom.report import document, preflight
@@ -211,6 +211,8 @@ class PreflightPhase:
         self.outcome: Outcome | None = None
         self.set_up = True
         """Whether the host phase, and the judgement after it, are still to come in this run."""
+        self.ahead: Sequence[HostPhase] = ()
+        """The phases that are to change hosts after it."""
 
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
         inventory = context.inventory
@@ -220,7 +222,32 @@ class PreflightPhase:
         self.outcome = judge_inventory(inventory, sections, context.bundle.manifest, set_up=self.set_up)
         preflight.overview(self.console or progress.console, self.outcome.document)
         self.outcome.refuse()
+        refuse_ahead(self.ahead, context, session)
         return []
+
+
+def refuse_ahead(phases: Sequence[HostPhase], context: Context, session: Session) -> None:
+    """What would stop phases on some host later, looked at on all hosts before anything changes on one.
+
+    Raises:
+        PreflightRefused: a line for each host and what stands in the way there.
+    """
+
+    def look(host: Host, remote: Remote) -> list[StrongroomError]:
+        mine = [phase for phase in phases if any(host in wave for wave in phase.waves(context.inventory))]
+        guards = [one for phase in mine for one in phase.resources(context, host) if isinstance(one, Guard)]
+        seen = remote.observe(guards) if guards else {}
+        refusing = []
+        for guard in guards:
+            try:
+                guard.steps(seen[guard.key])
+            except StrongroomError as error:
+                refusing.append(StrongroomError(f"{host.name}: {error}", hint=error.hint))
+        return refusing
+
+    refusing = [error for found in session.each(context.inventory.hosts, look) for error in found]
+    if refusing:
+        raise PreflightRefused("\n".join(map(str, refusing)), hint=f"{refusing[0].hint}; nothing was changed")
 
 
 class PlatformPhase:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from strongroom.errors import StrongroomError
 from strongroom.plan.registration import KEPT
-from strongroom.plan.resource import Observed, Resource, Step
+from strongroom.plan.resource import Guard, Observed, Step
 
 _OURS = "/opt/strongroom/kata"
 _RANCHER = "/var/lib/rancher/*/agent/etc/containerd"
@@ -38,7 +38,7 @@ _REMOVE = {
 
 
 @dataclass(frozen=True)
-class Leftovers(Resource):
+class Leftovers(Guard):
     """Nothing of other installers is in the way of ``handlers``; what else there is of theirs is a note.
 
     Without handlers nothing can be in the way: the host gets no Kata.
@@ -70,7 +70,7 @@ class Leftovers(Resource):
     def steps(self, seen: Observed) -> list[Step]:
         if self.handlers and (problem := next(self._conflicts(seen), None)):
             what, hint = problem
-            raise StrongroomError(f"{what}; this phase has changed nothing here", hint=hint)
+            raise StrongroomError(what, hint=hint)
         return []
 
     def _conflicts(self, seen: Observed) -> Iterator[tuple[str, str]]:

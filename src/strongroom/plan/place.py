@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from strongroom.errors import StrongroomError
-from strongroom.plan.resource import Observed, Resource, Step, quote
+from strongroom.plan.resource import Guard, Observed, Step, quote
 from strongroom.plan.script import STATE
 
 #: ``uname -m`` of the architectures that bundles are for.
@@ -13,11 +13,10 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True)
-class Place(Resource):
+class Place(Guard):
     """Where programs go is writable and lets them start, and the processor is one that they are made for.
 
-    Only ever refuses: a mount and a processor are not ours to change. Preflight looks at the architecture too, but it can be
-    skipped, and plain pyinfra doesn't know it.
+    A mount and a processor are not ours to change.
     """
 
     prefix: str
@@ -41,8 +40,7 @@ class Place(Resource):
         machine = now.get("machine")
         if machine is not None and machine != MACHINES.get(self.arch):
             raise StrongroomError(
-                f"its processor is {machine}, allowed is {MACHINES.get(self.arch, self.arch)}: the bundle is for {self.arch};"
-                " this phase has changed nothing here",
+                f"its processor is {machine}, allowed is {MACHINES.get(self.arch, self.arch)}: the bundle is for {self.arch}",
                 hint="use a bundle for this host's architecture: strongroom bundle create --arch",
             )
         for path, wanted in ((self.prefix, ("rw", "exec")), (STATE, ("rw",))):
@@ -52,7 +50,7 @@ class Place(Resource):
             if refused:
                 raise StrongroomError(
                     f"{path}: {mount} is mounted {' and '.join(refused)}, allowed is {' and '.join(wanted)}: strongroom"
-                    f" {'puts its programs' if 'exec' in wanted else 'keeps its notes'} there; this phase has changed nothing here",
+                    f" {'puts its programs' if 'exec' in wanted else 'keeps its notes'} there",
                     hint=f"mount -o remount,{','.join(_OPPOSITE[word] for word in refused)} {mount}, and so in /etc/fstab",
                 )
         return []

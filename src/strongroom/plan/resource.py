@@ -97,3 +97,9 @@ class Group:
 
     title: str
     resources: tuple[Resource, ...] = field(default=())
+
+
+class Guard(Resource):
+    """One that only ever refuses: it never has a step, and tells by a host that nothing was done to yet whether a phase can
+    be carried out there. So preflight looks at it too, on all hosts, before anything is changed on one of them.
+    """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from strongroom.errors import StrongroomError
 from strongroom.plan.artifacts import PREFIX
-from strongroom.plan.resource import Observed, Resource, Step, quote
+from strongroom.plan.resource import Guard, Observed, Resource, Step, quote
 from strongroom.plan.script import STATE
 
 _NOTES = f"{STATE}/upgrade"
@@ -59,7 +59,7 @@ def in_use(seen: Observed) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class SameVersions(Resource):
+class SameVersions(Guard):
     """A member of a cluster runs the bundle's versions, or none: other ones are not switched under running pods.
 
     Where an upgrade was cut off inside its switch, its pods were moved before: that may be brought to its end.
