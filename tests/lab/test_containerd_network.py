@@ -6,7 +6,6 @@ client is told the folder that CRI is told by `config_path`.
 
 from __future__ import annotations
 
-import datetime
 import gzip
 import hashlib
 import io
@@ -26,13 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from strongroom.phases import network
-from tests import bundled
+from tests import bundled, private_ca
 from tests.unit.test_network import tunnelling
 from tests.unit.test_shims import inventory
 
@@ -52,31 +47,6 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("containerd", "ctr"):
         bundled.program("containerd", name, folder)
     return folder
-
-
-def issue(folder: Path, name: str) -> tuple[Path, Path]:
-    """A private CA's certificate, and a key with a certificate of it for a name."""
-    now = datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in ("a private CA", name)]
-    made = []
-    for key, subject, is_ca in ((keys[0], names[0], True), (keys[1], names[1], False)):
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(names[0])
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
-        )
-        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    pem, pkcs8, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "ca.pem").write_bytes(made[0])
-    (folder / "server.pem").write_bytes(keys[1].private_bytes(pem, pkcs8, plain) + made[1])
-    return folder / "ca.pem", folder / "server.pem"
 
 
 def image() -> dict[str, tuple[str, bytes]]:
@@ -148,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     """At mirror.example, below the path of a Harbor project."""
-    _, certificate = issue(tmp_path, "mirror.example")
+    _, certificate = private_ca.issue(tmp_path, "mirror.example")
     server = Registry("/v2/project/team/thing", certificate)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server

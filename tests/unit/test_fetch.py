@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import io
-import ipaddress
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -14,13 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch.http import Client
+from tests import private_ca
 
 DATA = bytes(range(256)) * 5000  # more than one chunk
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -197,39 +192,13 @@ class TestDownload:
             _SameOrBetter().redirect_request(request, io.BytesIO(), 302, "Found", Message(), "http://b.example/f")
 
 
-def authority(folder: Path) -> tuple[Path, Path]:
-    """A private CA's certificate, and a file with a key and a certificate of it for 127.0.0.1."""
-    now = datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("a private CA", "server")]
-    made = []
-    for key, subject, is_ca in ((keys[0], names[0], True), (keys[1], names[1], False)):
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(names[0])
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        )
-        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ca, both = folder / "ca.pem", folder / "server.pem"
-    ca.write_bytes(made[0])
-    both.write_bytes(keys[1].private_bytes(serialization.Encoding.PEM, pkcs8, plain) + made[1])
-    return ca, both
-
-
 class TestPrivateCa:
     """A server whose certificate is of a private CA."""
 
     @pytest.fixture
     def issued(self, tmp_path: Path) -> tuple[Path, Path]:
         """The CA's certificate, and the server's with its key."""
-        return authority(tmp_path)
+        return private_ca.issue(tmp_path)
 
     @pytest.fixture
     def ca(self, issued: tuple[Path, Path]) -> Path:

@@ -31,8 +31,9 @@ from strongroom.plan.resource import Observed
 from strongroom.plan.script import carry_out
 from strongroom.plan.stale import Stale
 from strongroom.plan.toml_settings import merge
+from tests import private_ca
 from tests.rig import Rig
-from tests.unit.test_fetch import DATA, SHA, Reply, Server, authority, serve
+from tests.unit.test_fetch import DATA, SHA, Reply, Server, serve
 from tests.unit.test_fetch_registry import Image
 from tests.unit.test_shims import context, everything, inventory
 
@@ -231,7 +232,7 @@ class TestOurClient:
         assert "proxy-authorization" not in {key.lower() for key in then}
 
     def test_https_through_a_proxy_with_a_password(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        ca, both = authority(tmp_path)
+        ca, both = private_ca.issue(tmp_path)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(both)
         for served in serve(tls):
@@ -302,7 +303,7 @@ class TestGo:
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
         monkeypatch.setenv("GOPROXY", "https://goproxy.example")
         monkeypatch.setenv("MY_PROXY", f"http://me:{SECRET}@p:1")
-        ca, _ = authority(tmp_path)
+        ca, _ = private_ca.issue(tmp_path)
         settings = Network(proxy=Proxy(https="env:MY_PROXY", no_proxy=(".example",)), ca_file=str(ca))
         with network.environment(settings) as variables:
             said = Toolchain("go1.26.8", "amd64", variables).run(["build"], tmp_path)
@@ -344,7 +345,7 @@ class TestOnHosts:
     @pytest.mark.parametrize("containerd", ["bundle", "distribution"])
     def test_only_when_asked_for(self, containerd: str, tmp_path: Path) -> None:
         plain = self.keys(containerd)
-        ca, _ = authority(tmp_path)
+        ca, _ = private_ca.issue(tmp_path)
         wanted = {**self.FULL, "ca_file": str(ca)}
         assert self.keys(containerd, **{**wanted, "on_hosts": False}) == plain
         assert sorted(set(self.keys(containerd, **wanted)) - set(plain)) == [
@@ -355,7 +356,7 @@ class TestOnHosts:
         ]
 
     def test_what_the_files_say(self, tmp_path: Path) -> None:
-        ca, _ = authority(tmp_path)
+        ca, _ = private_ca.issue(tmp_path)
         found = on_hosts.on_host(inventory("qemu", network={**self.FULL, "ca_file": str(ca)}))
         texts = {file.path: file.content.decode() for file in found.files}
         quay = tomllib.loads(texts["/etc/containerd/certs.d/quay.io/hosts.toml"])
@@ -388,7 +389,7 @@ class TestOnHosts:
 
     @pytest.mark.parametrize("which", ["key", "none", "text"])
     def test_a_ca_that_is_none(self, tmp_path: Path, which: str) -> None:
-        authority(tmp_path)
+        private_ca.issue(tmp_path)
         (tmp_path / "text").write_text("no certificate")
         file = {"key": "server.pem", "none": "nowhere", "text": "text"}[which]
         told = {"key": "has a private key in it", "none": "cannot be read", "text": "has no certificate"}[which]

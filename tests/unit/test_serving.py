@@ -25,8 +25,9 @@ from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import bundle, remote_bundle
 from strongroom.fetch.http import Client
 from strongroom.fetch.serving import Server, Shelf, parse_listen, tls_context
+from tests import private_ca
 from tests.unit.test_bundle import CONTENTS, good
-from tests.unit.test_fetch import Reply, authority, serve
+from tests.unit.test_fetch import Reply, serve
 
 __all__ = ["good"]  # a fixture
 
@@ -156,7 +157,7 @@ class TestServe:
             Shelf.of(good)
 
     def test_a_silent_client_holds_up_nobody(self, good: Path, tmp_path: Path) -> None:
-        _, both = authority(tmp_path)
+        _, both = private_ca.issue(tmp_path)
         with serving(good, tls_context(both, None)) as server:
             with socket.create_connection(("127.0.0.1", server.server_port), timeout=10):  # no handshake
                 out = remote_bundle.fetch(
@@ -181,7 +182,7 @@ class TestServe:
         assert parse_listen("[::1]:65535") == ("::1", 65535)
 
     def test_a_certificate_without_its_key_is_refused(self, tmp_path: Path) -> None:
-        ca, _ = authority(tmp_path)
+        ca, _ = private_ca.issue(tmp_path)
         for file in (ca, tmp_path / "none.pem"):
             with pytest.raises(ConfigError, match=f"--tls-cert {file}"):
                 tls_context(file, None)
