@@ -299,13 +299,6 @@ def test_versions_as_they_are_written(device: Device) -> None:
     assert shown["opaque"]["vbios_version"] == "96.00.A5.00.01"
     assert shown["opaque"]["mode"] == "single GPU"
     assert shown["measurements"][0] == device.measurements[1]
-    device.opaque[6] = b"96.10.55.00.01"
-    del device.opaque[3], device.opaque[11], device.opaque[36]
-    documents = {"firmware": device.rim("96.10.55.00.01", {0: [device.measurements[1]]})}
-    facts = authentic(device, documents)  # a switch: its firmware's manifest is all
-    found = facts.fields["devices"]
-    assert isinstance(found, list)
-    assert found[0]["manifests_missing"] == []
 
 
 @given(st.binary(max_size=300))
@@ -352,6 +345,47 @@ def test_canonical_form() -> None:
     inner = next(root.elements)
     assert xml_tree.canonical(inner) == b'<c xmlns="u:0" xmlns:b="u:1" x=" "></c>'
     assert der(Device().chain[0])[:1] == b"\x30"
+
+
+def test_a_gpu_that_names_no_driver_is_no_switch(device: Device) -> None:
+    """As Blackwell's FSP answers, with no data of its own: what it lacks asks for no less."""
+    device.opaque.clear()
+    facts = authentic(device, device.answers())
+    assert "(the device names no version) and vbios (the device names no version)" in facts.notes[0]
+    refused(device, "the devices have none", device.rims())
+    for section, why in (
+        ({}, "the manifest of driver .* is not given"),
+        ({"manifests": "when-given", "driver_versions": ["550.1"]}, "driver_versions.0: '', allowed are 550.1"),
+        ({"manifests": "when-given"}, "neither a manifest nor the policy"),
+    ):
+        with pytest.raises(Refused, match=why):
+            registry.verify(
+                "nvidia",
+                device.transcript(),
+                Collateral(device.certificates(), (), device.answers()),
+                wanted(facts, **section),
+                NOW,
+            )
+
+
+def test_a_switch_is_one_by_its_certified_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = Device("LS_99")
+    roots, rim_roots = switch.pins
+    monkeypatch.setattr(nvidia_device, "ROOTS", roots)
+    monkeypatch.setattr(nvidia_rim, "ROOTS", rim_roots)
+    switch.opaque = {6: b"96.10.55.00.01\0", 20: FWID}
+    firmware = switch.rim("96.10.55.00.01", {index: [switch.measurements[index + 1]] for index in range(64)})
+    documents = {"firmware": firmware, **switch.answers()}
+    facts = authentic(switch, documents)
+    assert facts.notes == ()
+    said = registry.verify(
+        "nvidia",
+        switch.transcript(),
+        Collateral(switch.certificates(), (), documents),
+        wanted(facts, models=["LS_99"], driver_versions=["550.1"], modes=["protected PCIe"]),
+        NOW,
+    )
+    assert isinstance(said, Verified)
 
 
 def test_opaque_data_with_a_header(device: Device) -> None:

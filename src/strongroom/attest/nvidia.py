@@ -233,7 +233,7 @@ def _collateral(
     for part, version in _parts(device):
         rims = [rim for rim in documents.manifests if rim.version.upper() == version.upper()]
         if not rims:
-            missing.append(f"{part} {version}")
+            missing.append(f"{part} {version or '(the device names no version)'}")
         for rim in rims:
             compared |= _compare(device, rim, compared, f"{what}{part}")
             more, told = nvidia_device.revocation(
@@ -255,7 +255,7 @@ def _concerned(manifests: tuple[Rim, ...], attested: tuple[Attested, ...]) -> No
         refuse(
             "collateral.manifests",
             f"the manifests given are of {', '.join(sorted({rim.version for rim in manifests}))},"
-            f" the devices have {', '.join(sorted(wanted))}",
+            f" the devices have {', '.join(sorted(wanted - {''})) or 'none'}",
         )
 
 

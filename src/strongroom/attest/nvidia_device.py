@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,6 +23,7 @@ from strongroom.attest.spdm import Transcript
 ROOTS: Final = frozenset({"a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4"})
 _SCHEME: Final = Scheme("ECDSA P-384 with SHA-384", "ecdsa", SHA384)
 _UNSAFE: Final = ("not secure", "recovery", "debug")
+_SWITCH: Final = re.compile(r"LS_?\d+ ")
 _MOST_CANDIDATES: Final = 256
 
 
@@ -53,8 +55,11 @@ class Attested:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is an NVSwitch: one that has no driver of its own on the host to measure."""
-        return "driver_version" not in self.opaque.values
+        """Whether it is an NVSwitch, by the name that NVIDIA certified for its boot ROM (``LS_10 A01 FSP BROM``).
+
+        What the device's own data lack is no guide: a Blackwell GPU whose FSP answers says nothing of a driver either.
+        """
+        return _SWITCH.match(self.chain[1].name) is not None
 
     @property
     def measurements(self) -> dict[int, bytes]:
