@@ -45,6 +45,24 @@ def test_startup_locality() -> None:
         assert refused(event_log(wrong)).startswith("event_log.events")
 
 
+@pytest.mark.parametrize("register", [0x01C40200, 0x01C40201, 0xFFFFFFFF])
+def test_notes_that_name_no_pcr(register: int) -> None:
+    """They are in a TPM's log, and extend nothing; another type, another number and a CC event log may not."""
+    nv = (register, 3, b"", b"NvIndexInstance\0" + bytes(8))
+    data = event_log([nv, (1, 4, b"a", b"")])
+    log = eventlog.parse(data, registers=PCRS, notes=True)
+    assert set(log.replay("sha256")) == {1}
+    assert next(events.lines(log, "sha256"))["type"] == "EV_NO_ACTION"
+    assert refused(data) == "event_log.events[0].register"
+    with pytest.raises(Refused, match="register"):
+        ccel.parse(event_log([nv], banks=("sha384",)))
+    for wrong in ((register, 4, b"a", b""), (24, 3, b"", b""), (0x02000000, 3, b"", b""), (0xFFFFFFFE, 3, b"", b"")):
+        with pytest.raises(Refused, match="allowed is 0 to 23"):
+            eventlog.parse(event_log([wrong]), registers=PCRS, notes=True)
+    with pytest.raises(Refused, match="startup locality"):
+        eventlog.parse(event_log([(register, 3, b"", b"StartupLocality\0\3")]), registers=PCRS, notes=True)
+
+
 def test_other_forms_are_refused() -> None:
     assert refused(b"") == "event_log.header.register"
     assert refused(event_log([], signature=b"Spec ID Event02\0")) == "event_log.header"

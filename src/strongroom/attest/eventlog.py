@@ -24,6 +24,11 @@ SIGNATURE = b"Spec ID Event03\0"
 LOCALITY = b"StartupLocality\0"
 # A firmware's log area is some hundred KiB; one CC event log in the field is handed out as 1 MiB, unused part included.
 MAX_SIZE = 8 << 20
+# What EV_NO_ACTION may name where it names no register. Devices' certificates and nonces are extended into NV indices
+# (PC Client Platform Firmware Profile 1.06, 10.4.5, NvIndexInstance and NvIndexDynamic; edk2's Tcg2Dxe), whose handles
+# begin with TPM_HT_NV_INDEX (TPM 2.0 Library, part 2, 7.2); Windows' boot loader logs its trust points under PCR -1.
+NV_INDICES = range(0x01000000, 0x02000000)
+NO_REGISTER = 0xFFFFFFFF
 # Where TPM2_Startup comes from, or what H-CRTM leaves behind (PC Client Platform Firmware Profile, 10.4.5.3).
 STARTUP_LOCALITIES = (0, 3, 4)
 _MOST_ALGORITHMS = 16
@@ -81,12 +86,13 @@ class EventLog:
         return bytes(algorithm.size - 1) + bytes((locality,))
 
 
-def parse(data: bytes, *, registers: Collection[int]) -> EventLog:
+def parse(data: bytes, *, registers: Collection[int], notes: bool = False) -> EventLog:
     """Read a whole log.
 
     Args:
         data: the log; zeros or 0xFF up to its end are the unused part of the firmware's log area.
         registers: the numbers that a record may name.
+        notes: whether records that extend none of them may name an NV index or nothing, as in a TPM's log.
 
     Raises:
         Refused: a TPM 1.2 log, one without SHA-256, SHA-384 or SHA-512, or whatever is not exactly a log.
@@ -98,7 +104,7 @@ def parse(data: bytes, *, registers: Collection[int]) -> EventLog:
     locality: int | None = None
     started = False
     while not _filling(data, reader.position):
-        event = _record(reader, len(events), sizes, registers)
+        event = _record(reader, len(events), sizes, registers, notes)
         if not event.extends and event.data.startswith(LOCALITY):
             require(
                 locality is None and not started and event.register == 0,
@@ -147,14 +153,14 @@ def _header(reader: Reader) -> dict[int, int]:
     return sizes
 
 
-def _record(reader: Reader, number: int, sizes: Mapping[int, int], registers: Collection[int]) -> Event:
+def _record(reader: Reader, number: int, sizes: Mapping[int, int], registers: Collection[int], notes: bool) -> Event:
     """TCG_PCR_EVENT2 (10.2.2), with one digest of every algorithm that the header names."""
     field = f"events[{number}]"
-    register = reader.u32(f"{field}.register")
-    if register not in registers:
+    register, kind = reader.u32(f"{field}.register"), reader.u32(f"{field}.type")
+    note = notes and kind == EV_NO_ACTION and (register in NV_INDICES or register == NO_REGISTER)
+    if register not in registers and not note:
         known = f"{min(registers)} to {max(registers)}"
         refuse(f"{LOG}.{field}.register", f"register {register}, allowed is {known}")
-    kind = reader.u32(f"{field}.type")
     count = reader.u32(f"{field}.digests")
     if count != len(sizes):
         refuse(f"{LOG}.{field}.digests", f"{count} digests, the log's header names {len(sizes)} algorithms")

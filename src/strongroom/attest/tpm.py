@@ -116,7 +116,7 @@ def check(evidence: TpmEvidence, ak: Key, beyond: tuple[int, ...]) -> Checked:
         Refused: one of them does not hold; neither PCRs nor a log are given.
     """
     quote = parse_quote(evidence.message)
-    log = eventlog.parse(evidence.parts["event_log"], registers=PCRS) if "event_log" in evidence.parts else None
+    log = _log(evidence.parts["event_log"]) if "event_log" in evidence.parts else None
     pcrs = evidence.pcrs
     if pcrs is None:
         if log is None:
@@ -126,6 +126,10 @@ def check(evidence: TpmEvidence, ak: Key, beyond: tuple[int, ...]) -> Checked:
     if log is not None:
         tpm_quote.explain(log, quote, pcrs, beyond)
     return Checked(quote, measurements, log)
+
+
+def _log(data: bytes) -> EventLog:
+    return eventlog.parse(data, registers=PCRS, notes=True)
 
 
 def described(quote: Quote) -> dict[str, object]:
@@ -227,7 +231,7 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     if tpm_evidence.is_quote(evidence):
         return described(parse_quote(evidence))
     if eventlog.announced(evidence):
-        log = eventlog.parse(evidence, registers=PCRS)
+        log = _log(evidence)
         bank = next(name for name in ("sha256", "sha384", "sha512") if name in log.algorithms)
         replay = {f"pcr{number}": value for number, value in sorted(log.replay(bank).items())}
         return {"algorithms": log.algorithms, "bank": bank, "replay": replay, "events": list(events.lines(log, bank))}
