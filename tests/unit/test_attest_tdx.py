@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote as percents
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +23,10 @@ from strongroom.attest.base import Authentic, Refused, Verified
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.attest.tdx_documents import TcbStatus
 from strongroom.attest.tdx_tcb import converge
+from strongroom.cli import attest_files
 from tests import forge_tdx
 from tests.forge_tdx import CA, DAY, NOW, PCK, ROOT, SIGNER, Forge, level, module, svn_level
+from tests.forge_tpm import event_log
 
 
 @pytest.fixture(autouse=True)
@@ -231,6 +239,46 @@ def test_another_root_is_refused() -> None:
     with patch.object(tdx_collateral, "INTEL_ROOTS", frozenset()), pytest.raises(Refused) as caught:
         registry.authenticate("tdx", quote, collateral, None, NOW)
     assert caught.value.field == "tcb_info.signer"
+
+
+def test_json_around_a_quote() -> None:
+    quote = Forge().quote()
+    for value in (quote.hex(), b64encode(quote).decode(), list(quote)):
+        for name in ("quote", "td_quote", "report"):
+            assert registry.unwrap("tdx", json.dumps({"other": 1, name: value}).encode(), NOTHING)[0] == quote
+    for wrong, why in (
+        ({"blob": quote.hex()}, "without quote or td_quote"),
+        ([quote.hex()], "without quote or td_quote"),
+        ({"quote": {"data": quote.hex()}}, "without quote or td_quote"),
+        ({"quote": [1, 256]}, "list of numbers"),
+    ):
+        with pytest.raises(Refused, match=why):
+            registry.unwrap("tdx", json.dumps(wrong).encode(), NOTHING)
+
+
+def test_files_as_services_answer(tmp_path: Path) -> None:
+    """A PCCS gives CRLs in hex, and the issuer chain stands percent-encoded in a header."""
+    forge = Forge()
+    given = forge.collateral()
+    for number, one in enumerate(given.crls):
+        (tmp_path / f"{number}.crl").write_text(one.hex() + "\n")
+    chain = x509.load_der_x509_certificate(given.certificates[0]).public_bytes(Encoding.PEM)
+    (tmp_path / "chain").write_text(percents(chain))
+    for name, document in given.documents.items():
+        (tmp_path / f"{name}.json").write_bytes(document)
+    found = attest_files.gather((), [str(tmp_path)])
+    assert set(found.crls) == set(given.crls)
+    assert isinstance(registry.authenticate("tdx", forge.quote(), found, None, NOW), Authentic)
+
+
+def test_a_log_takes_the_quote_in_any_form() -> None:
+    forge = Forge()
+    log = event_log([(1, 4, b"\0" * 4, b"\0" * 4)], banks=("sha384",))
+    for form in (forge.quote(), forge.quote().hex().encode(), json.dumps({"quote": forge.quote().hex()}).encode()):
+        collateral = forge.collateral()
+        given = replace(collateral, documents={**collateral.documents, "quote": form})
+        with pytest.raises(Refused, match="the log leads to"):
+            registry.authenticate("ccel", log, given, None, NOW)
 
 
 def test_zeros_may_follow_and_nothing_else() -> None:

@@ -179,6 +179,7 @@ def looks_like(evidence: bytes, number: int) -> bool:
     show=show_tdx,
     measures=lambda name: name in tdx.MEASUREMENTS or name.startswith("pcr"),
     looks_like=lambda evidence: looks_like(evidence, hcl.TDX),
+    reads_json=True,
 )
 def verify_tdx(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """Evidence of a TDX confidential VM.

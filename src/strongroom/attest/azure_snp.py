@@ -40,6 +40,7 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     show=show,
     measures=lambda name: name in snp.MEASUREMENTS or name.startswith("pcr"),
     looks_like=lambda evidence: azure.looks_like(evidence, hcl.SNP),
+    reads_json=True,
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """Evidence of an SEV-SNP confidential VM.

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from strongroom.attest import eventlog, events, tdx
+from strongroom.attest import eventlog, events, registry, tdx
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.eventlog import EventLog
@@ -118,7 +118,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
 
     Args:
         evidence: the log, its unused part included.
-        collateral: the document ``quote``, and all that :func:`strongroom.attest.tdx.verify_quote` needs.
+        collateral: the document ``quote`` in any of its forms, and all that :func:`strongroom.attest.tdx.verify_quote` needs.
         policy: its sections ``ccel`` and ``tdx``.
         now: the controller's time.
 
@@ -129,7 +129,8 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
     log = parse(evidence)
     if "quote" not in collateral.documents:
         refuse("quote", "no quote is given: a log that no signed register confirms says nothing")
-    td = tdx.verify_quote(collateral.documents["quote"], collateral, policy, now)
+    quote, _ = registry.unwrap("tdx", collateral.documents["quote"], collateral)
+    td = tdx.verify_quote(quote, collateral, policy, now)
     explain(log, td.detail.quote.report.rtmrs, section.beyond_log)
     fields = {**td.fields, "events": list(events.lines(log, BANK))}
     return authentic(replace(td, kind="ccel", fields=fields, detail=Evidence(td, log)), policy)

@@ -64,7 +64,7 @@ def as_bytes(value: object, field: str, *, size: int | None = None) -> bytes:
 
 
 def member(data: bytes, names: tuple[str, ...], field: str = "evidence") -> bytes | None:
-    """The bytes in the first of these members that a JSON object has as text; None where it has none.
+    """The bytes in the first of these members that a JSON object has, as text or numbers; None where it has none.
 
     Raises:
         Refused: not JSON, or the member's text is neither hex nor base64.
@@ -72,6 +72,7 @@ def member(data: bytes, names: tuple[str, ...], field: str = "evidence") -> byte
     value = jsontext.loads(data, field)
     if isinstance(value, dict):
         for name in names:
-            if isinstance(value.get(name), str):
-                return as_bytes(value[name], f"{field}.{name}")
+            found = value.get(name)
+            if isinstance(found, str) or (isinstance(found, list) and found and type(found[0]) is int):
+                return as_bytes(found, f"{field}.{name}")
     return None

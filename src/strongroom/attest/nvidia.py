@@ -148,7 +148,15 @@ def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     return {"devices": shown}
 
 
-@kind("nvidia", Platform.GPU, section=NvidiaSection, show=show, measures=_ours, looks_like=nvidia_evidence.looks_like)
+@kind(
+    "nvidia",
+    Platform.GPU,
+    section=NvidiaSection,
+    show=show,
+    measures=_ours,
+    looks_like=nvidia_evidence.looks_like,
+    reads_json=True,
+)
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """Evidence of GPUs or switches.
 

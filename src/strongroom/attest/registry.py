@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from strongroom.attest import forms
-from strongroom.attest.base import Authentic, Refused, Verified, appraise
+from strongroom.attest.base import Authentic, Refused, Verified, appraise, refuse
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.errors import ConfigError
 from strongroom.model.explain import nearest
@@ -44,6 +44,7 @@ class Kind:
         looks_like: whether bytes have this kind's outward form, for ``attest show`` without ``--kind``.
         unwrap: evidence out of hex, base64, JSON or a container, with the certificates that came beside it; None where
             hex, base64 and a JSON member are all that there is.
+        reads_json: whether the verifier takes JSON itself, so that a text without such a member is its to judge.
         unbundle: collateral out of a vendor's own bundle, or None where the text is none.
     """
 
@@ -56,6 +57,7 @@ class Kind:
     looks_like: Callable[[bytes], bool]
     unwrap: Unwrap | None = None
     unbundle: Unbundle | None = None
+    reads_json: bool = False
 
 
 def _anything(name: str) -> bool:
@@ -76,13 +78,14 @@ def kind(
     looks_like: Callable[[bytes], bool] = _nothing,
     unwrap: Unwrap | None = None,
     unbundle: Unbundle | None = None,
+    reads_json: bool = False,
 ) -> Callable[[Verify], Verify]:
     """Register the decorated function as the verifier of a kind of evidence."""
 
     def register(function: Verify) -> Verify:
         if name in _KINDS:
             raise ValueError(f"two functions verify {name}")
-        _KINDS[name] = Kind(name, platform, section, function, show, measures, looks_like, unwrap, unbundle)
+        _KINDS[name] = Kind(name, platform, section, function, show, measures, looks_like, unwrap, unbundle, reads_json)
         return function
 
     return register
@@ -133,7 +136,10 @@ def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Colla
     if found.looks_like(data):
         return data, collateral
     if forms.is_json(data):
-        return forms.member(data, _MEMBERS) or data, collateral
+        inner = forms.member(data, _MEMBERS)
+        if inner is None and not found.reads_json:
+            refuse("evidence", f"a JSON text without {' or '.join(_MEMBERS)}")
+        return inner or data, collateral
     return forms.binary(data), collateral
 
 

@@ -255,6 +255,7 @@ def _looks_like(evidence: bytes) -> bool:
     show=show,
     measures=lambda name: name.startswith("pcr"),
     looks_like=_looks_like,
+    reads_json=True,
 )
 def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     """A quote, its log, and who vouches for its key.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from strongroom.attest import certificates, crl, forms, jsontext, policy, registry, snp_forms
 from strongroom.attest.base import Refused
@@ -104,16 +105,21 @@ def _joined(first: Collateral, second: Collateral) -> Collateral:
 
 
 def _sorted(name: str, blob: bytes) -> Collateral:
-    """Put bytes where they belong by what they are; what is nothing else is a document of its file's name."""
+    """Put bytes where they belong by what they are; what is nothing else is a document of its file's name.
+
+    A PCCS gives CRLs as DER in hex, and Intel's header with an issuer chain is PEM with percent signs.
+    """
     if snp_forms.is_table(blob):
         return snp_forms.table(blob)
     if forms.is_json(blob):
         return _json(name, blob)
     if not blob.lstrip().startswith(b"<"):
-        if b"-----BEGIN CERTIFICATE-----" in blob or _reads(certificates.parse, blob):
-            return Collateral(certificates=(blob,))
-        if b"-----BEGIN X509 CRL-----" in blob or _reads(crl.load, blob):
-            return Collateral(crls=(blob,))
+        plain = unquote_to_bytes(blob) if b"-----BEGIN%20" in blob else blob
+        der = plain if b"-----BEGIN" in plain else forms.binary(plain)
+        if b"-----BEGIN CERTIFICATE-----" in plain or _reads(certificates.parse, der):
+            return Collateral(certificates=(der,))
+        if b"-----BEGIN X509 CRL-----" in plain or _reads(crl.load, der):
+            return Collateral(crls=(der,))
     return Collateral(documents={name: blob})
 
 
