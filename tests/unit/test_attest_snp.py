@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -90,7 +92,6 @@ def test_versions_2_to_5_are_read(version: int) -> None:
         ({"signer": 2}, "report.signer.chip_key_masked"),
         ({"signer": 1 << 5}, "report.signer"),
         ({"signer": 1 << 2}, "certificate"),
-        ({"chip_id": bytes(64)}, "report.chip_id"),
         ({"chip_id": bytes(1) + CHIP[1:]}, "certificate.hwid"),
         ({"reported_tcb": bytes((3, 0, 0, 0, 0, 0, 200, 213))}, "certificate.tcb.bootloader"),
         ({"reported_tcb": bytes((4, 0, 1, 0, 0, 0, 200, 213))}, "certificate.tcb.spl4"),
@@ -108,6 +109,24 @@ def test_turins_chip_id_ends_after_8_bytes() -> None:
     refused(TURIN.report(chip_id=CHIP), TURIN.collateral(), "report.chip_id")
     aliased = asking(TURIN, identities=[(TURIN.hwid + bytes(56)).hex()])
     assert isinstance(registry.verify("snp", TURIN.report(), TURIN.collateral(), aliased, NOW), Verified)
+
+
+@pytest.mark.parametrize("machine", [MILAN, TURIN])
+def test_a_masked_chip_id_is_the_certificates(machine: Machine) -> None:
+    """A host may mask it; the key that signed is one chip's all the same, and the policy's identities hold."""
+    report = machine.report(chip_id=bytes(64))
+    other = replace(machine, chip=b"\7" * 64)
+    strange = amd_pki.leaf_key("strange")
+    with patch.object(amd_pki, "leaf_key", lambda role: strange):
+        others = other.leaf()
+    for collateral in (machine.collateral(), Collateral((others, machine.leaf()))):
+        said = registry.verify("snp", report, collateral, asking(machine), NOW)
+        assert said.facts.identity == machine.hwid
+        assert "masks its chip id" in said.facts.notes[0]
+    refused(report, Collateral((others,)), "report.signature")
+    refused(report, machine.collateral(), "identity", asking(other))
+    padded = asking(machine, identities=[machine.hwid.ljust(64, b"\0").hex()])
+    assert isinstance(registry.verify("snp", report, machine.collateral(), padded, NOW), Verified)
 
 
 def test_the_issuer_decides_the_product_whatever_the_chip_is_called() -> None:

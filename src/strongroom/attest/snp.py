@@ -175,7 +175,12 @@ def _signer(report: Report, role: str, collateral: Collateral, now: datetime) ->
         )
     if len(mine) == 1:
         return amd.leaf(mine[0])
-    names = (b"",) if role == "VLEK" else tuple({report.chip_id[: product.hwid] for product in amd.PRODUCTS.values()})
+    if role == "VLEK":
+        names: tuple[bytes, ...] = (b"",)
+    elif any(report.chip_id):
+        names = tuple({report.chip_id[: product.hwid] for product in amd.PRODUCTS.values()})
+    else:
+        names = tuple({name for _, name, _ in given.index})
     found = [leaf for name in names for leaf in given.index.get((role, name, report.reported_tcb), ())]
     if not found:
         chip = f"chip {report.chip_id.hex()[:32]}.. and " if role == "VCEK" else ""
@@ -195,11 +200,14 @@ def _signer(report: Report, role: str, collateral: Collateral, now: datetime) ->
 
 
 def bound(report: Report, leaf: Leaf) -> None:
-    """Refuse a leaf whose chip or TCB is not the report's."""
-    if leaf.role == "VCEK":
+    """Refuse a leaf whose chip or TCB is not the report's.
+
+    Where a host masks chip ids (MASK_CHIP_ID, section 7.3: CHIP_ID is "set to 0h"), a VCEK's key still is its chip's alone,
+    so the certificate says whose report it is.
+    """
+    if leaf.role == "VCEK" and any(report.chip_id):
         size = leaf.product.hwid
         chip, rest = report.chip_id[:size], report.chip_id[size:]
-        require(any(chip), "report.chip_id", "the chip id is masked, so no VCEK can be its")
         require(
             chip == leaf.hwid, "certificate.hwid", f"the VCEK is chip {leaf.hwid.hex()}'s, the report is {chip.hex()}'s"
         )
@@ -264,7 +272,9 @@ def revocation(
 
 
 def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tuple[str, ...]) -> Facts:
-    identity = report.chip_id[: leaf.product.hwid] if any(report.chip_id) else b""
+    identity = report.chip_id[: leaf.product.hwid] if any(report.chip_id) else leaf.hwid
+    if leaf.role == "VCEK" and not any(report.chip_id):
+        notes = (*notes, "the report masks its chip id; the identity is the VCEK's")
     compare = ("measurement", "host_data") if any(report.host_data) else ("measurement",)
     return Facts(
         kind=NAME,
@@ -273,7 +283,7 @@ def _facts(report: Report, leaf: Leaf, path: tuple[Certificate, ...], notes: tup
         measurements={name: getattr(report, name) for name in MEASUREMENTS},
         must_compare=compare,
         identity=identity,
-        aliases=(report.chip_id,) if identity and identity != report.chip_id else (),
+        aliases=(identity.ljust(len(report.chip_id), b"\0"),) if 0 < len(identity) < len(report.chip_id) else (),
         notes=notes,
         fields={
             "product": leaf.product_name,
