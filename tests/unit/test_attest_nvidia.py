@@ -260,6 +260,18 @@ def test_firmware_that_calls_itself_unsafe(device: Device, flag: int, name: str)
     device.fwid_extension = ("2.23.133.5.4.1.1", tcb_info(FWID, flags=bytes([0, flag, 0, 0, 1])))
     device.leaf()
     refused(device, name)
+    documents = full(device)
+    collateral = Collateral(device.certificates(), (), documents)
+    permitted = policy.make({"nvidia": {"permit_debug": True}})
+    facts = registry.authenticate("nvidia", device.transcript(), collateral, permitted, NOW).facts
+    assert facts.notes == (f"device.0: its firmware is {name}, which the policy permits",)
+    for permit in (True, False):
+        asked = wanted(facts, permit_debug=permit)
+        if permit:
+            assert isinstance(registry.verify("nvidia", device.transcript(), collateral, asked, NOW), Verified)
+        else:
+            with pytest.raises(Refused, match=name):
+                registry.verify("nvidia", device.transcript(), collateral, asked, NOW)
 
 
 def test_a_leaf_that_is_no_leaf(device: Device) -> None:

@@ -45,6 +45,9 @@ class NvidiaSection(Section):
     modes: tuple[Literal["single GPU", "multiple GPUs", "protected PCIe"], ...] = Field(
         (), description="modes of confidential computing that are taken; any where none"
     )
+    permit_debug: bool = Field(
+        False, description="take devices whose own certificate says debug, recovery or not secure, as samples' do"
+    )
     measurements: dict[int, Values] = Field(
         default_factory=dict, description="allowed digests of every device by index from 0"
     )
@@ -163,18 +166,19 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
     Args:
         evidence: a transcript (bytes or hex), or JSON of one device or several with their chains.
         collateral: chains where the evidence has none; manifests and OCSP responses among documents; CRLs.
-        policy: ``collateral_grace_hours`` holds for revocation; what has to be there is compared later.
+        policy: ``collateral_grace_hours`` holds for revocation, and ``nvidia.permit_debug``; the rest is compared later.
         now: the controller's time, for certificates, manifests and revocation.
 
     Raises:
         Refused: any of it does not hold; what collateral says of a device holds whether or not a policy asks for it.
     """
     grace = policy.grace if policy else timedelta(0)
+    permit_debug = policy.section_as("nvidia", NvidiaSection).permit_debug if policy else False
     given = certificates.load_all(collateral.certificates)
     documents = _documents(collateral, now)
     found = nvidia_evidence.devices(evidence)
     attested = tuple(
-        nvidia_device.attest(device, given, now, f"device.{number}." if len(found) > 1 else "")
+        nvidia_device.attest(device, given, now, f"device.{number}." if len(found) > 1 else "", permit_debug)
         for number, device in enumerate(found)
     )
     identities = _distinct(attested)
@@ -184,6 +188,8 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
     for number, device in enumerate(attested):
         said, more = _collateral(device, documents, now, grace, f"device.{number}.")
         appraised.append(said)
+        if device.unsafe:
+            notes.append(f"device.{number}: its firmware is {', '.join(device.unsafe)}, which the policy permits")
         notes += more
     facts = Facts(
         kind="nvidia",

@@ -62,12 +62,19 @@ class Attested:
         return _SWITCH.match(self.chain[1].name) is not None
 
     @property
+    def unsafe(self) -> tuple[str, ...]:
+        """What its own certificate says against it: that it is not secure, in recovery or under debug."""
+        return tuple(flag for flag in (self.tcb.flags if self.tcb else ()) if flag in _UNSAFE)
+
+    @property
     def measurements(self) -> dict[int, bytes]:
         """By index from 0, as manifests count them; SPDM's blocks count from 1."""
         return {index - 1: value for index, (_, value) in sorted(self.transcript.blocks.items())}
 
 
-def attest(device: Device, given: tuple[Certificate, ...], now: datetime, what: str) -> Attested:
+def attest(
+    device: Device, given: tuple[Certificate, ...], now: datetime, what: str, permit_debug: bool = False
+) -> Attested:
     """Authenticate one device.
 
     Args:
@@ -75,6 +82,7 @@ def attest(device: Device, given: tuple[Certificate, ...], now: datetime, what: 
         given: certificates from collateral.
         now: when every certificate has to be valid.
         what: for reasons.
+        permit_debug: whether a device is taken whose certificate says that it is not secure.
 
     Raises:
         Refused: form, signature, chain, firmware id, or a layer that says it is not secure.
@@ -95,8 +103,12 @@ def attest(device: Device, given: tuple[Certificate, ...], now: datetime, what: 
             f"{what}nonce",
             f"the evidence says it was asked with {device.nonce.hex()}, the device answered {transcript.nonce.hex()}",
         )
-    tcb = _tcb(leaf, opaque, what)
-    return Attested(transcript, opaque, chain, leaf.name.partition(" ")[0], tcb)
+    found = Attested(transcript, opaque, chain, leaf.name.partition(" ")[0], _tcb(leaf, opaque, what))
+    if found.unsafe and not permit_debug:
+        refuse(
+            f"{what}certificate.tcb.flags", f"the device's firmware is {', '.join(found.unsafe)}, allowed is none of it"
+        )
+    return found
 
 
 def _leaves(given: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
@@ -126,11 +138,9 @@ def _signer(transcript: Transcript, candidates: tuple[Certificate, ...], what: s
 
 
 def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb | None:
-    """The measured firmware has to be that for which the leaf's key was made, and has to call itself secure."""
+    """The measured firmware has to be that for which the leaf's key was made."""
     found = [leaf.extensions[oid].value for oid in dice.OIDS if oid in leaf.extensions]
     tcb = dice.parse(found[0], f"{what}certificate.tcb") if found else None
-    if tcb and (unsafe := [flag for flag in tcb.flags if flag in _UNSAFE]):
-        refuse(f"{what}certificate.tcb.flags", f"the device's firmware is {', '.join(unsafe)}, allowed is none of it")
     measured = opaque.values.get("fwid")
     if measured is not None:
         fwids = [fwid for fwid in (tcb.fwids if tcb else ()) if any(fwid)]
