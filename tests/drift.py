@@ -34,6 +34,7 @@ from strongroom.plan.files import File, Link
 from strongroom.plan.kubeadm import ControlPlane, NodeFiles, Worker
 from strongroom.plan.resource import Resource, quote
 from strongroom.plan.system import Module, Route, SwapOff, Sysctl, Unit
+from tests.torture import KUBECTL
 
 INVENTORY = Path(__file__).parents[1] / "inventories" / "lab.py"
 
@@ -253,10 +254,9 @@ class Drift:
         assert cluster is not None
         nodes = [host.name for host in self.run.context.inventory.runtime_hosts]
         shims = self.run.context.shims
-        kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
         for node in nodes:
             self.run.session.leader.run(
-                f"{kubectl} label node {node} {LABEL}=false --overwrite", doing="spoiling a label"
+                f"{KUBECTL} label node {node} {LABEL}=false --overwrite", doing="spoiling a label"
             )
         self.controller("labels of nodes", RuntimeClassesPhase(), [f"Node {node}" for node in nodes])
         for shim in shims:
@@ -266,7 +266,7 @@ class Drift:
         )
         for shim in shims:
             patch = '{"scheduling":{"nodeSelector":{"by":"hand"}}}'
-            script = f"{kubectl} patch runtimeclass {shim.handler} --type merge -p {quote(patch)}"
+            script = f"{KUBECTL} patch runtimeclass {shim.handler} --type merge -p {quote(patch)}"
             self.run.session.leader.run(script, doing="spoiling a runtime class")
         self.controller(
             "selectors of runtime classes", RuntimeClassesPhase(), [f"RuntimeClass {shim.handler}" for shim in shims]

@@ -31,6 +31,8 @@ LEFTOVERS = (
     "find / -xdev -name '*.strongroom-new' -o -xdev -name '*.strongroom-old' 2>/dev/null;"
     " ls /var/lib/strongroom/journal /var/lib/strongroom/incoming 2>/dev/null | grep -v -e '^$' -e ':$'"
 )
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir /run/kubectl"
+"""On a host, where it would otherwise keep what it asked below /root."""
 # What the hosts of two runs must have in common: kind, mode, owner and content of every path that strongroom manages.
 STATE = (
     "for p in /etc/modules-load.d/strongroom.conf /etc/sysctl.d/60-strongroom.conf /etc/containerd /etc/cni /opt/strongroom"
@@ -42,9 +44,11 @@ STATE = (
     ' [ -f "$f" ] && [ ! -L "$f" ] && sha256sum < "$f" || echo; done\n'
     "ctr -n k8s.io images ls | grep ^strongroom | sed -E 's/ +/ /g' |"
     " sed -E 's/^([^ ]*) [^ ]* ([^ ]*).*(pinned=[a-z]*).*/\\1 \\2 \\3/' | sort\n"
-    "if [ -f /etc/kubernetes/admin.conf ]; then export KUBECONFIG=/etc/kubernetes/admin.conf\n"
-    "    kubectl get nodes -o jsonpath='{range .items[*]}{.metadata.name} {.metadata.labels}{\"\\n\"}{end}'\n"
-    "    kubectl get runtimeclasses -o jsonpath='{range .items[*]}{.metadata.name} {.overhead} {.scheduling}{\"\\n\"}{end}'; fi\n"
+    "if [ -f /etc/kubernetes/admin.conf ]; then\n"
+    f"    {KUBECTL}"
+    " get nodes -o jsonpath='{range .items[*]}{.metadata.name} {.metadata.labels}{\"\\n\"}{end}'\n"
+    f"    {KUBECTL}"
+    " get runtimeclasses -o jsonpath='{range .items[*]}{.metadata.name} {.overhead} {.scheduling}{\"\\n\"}{end}'; fi\n"
 )
 
 

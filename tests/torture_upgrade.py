@@ -18,9 +18,10 @@ from dataclasses import replace
 
 from strongroom.fetch import standin
 from strongroom.lab import state, vm
-from tests.lab.test_upgrade import KUBECTL, NEW, SHIM, in_use, uid, workload
+from tests.lab.test_upgrade import NEW, SHIM, in_use, uid, workload
 from tests.torture import (
     INVENTORY,
+    KUBECTL,
     Break,
     Case,
     Checkpoints,

@@ -24,11 +24,10 @@ from strongroom.lab import state
 from strongroom.phases.verify import shim_script
 from tests import fingerprint
 from tests.lab.conftest import own_lab
-from tests.torture import INVENTORY, LEFTOVERS, on_host, strongroom
+from tests.torture import INVENTORY, KUBECTL, LEFTOVERS, on_host, strongroom
 
 pytestmark = pytest.mark.lab
 
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 SHIM = "bin/containerd-shim-kata-v2"
 NEW, BAD = "4.2.0-standin", "4.3.0-standin"
 OLD = lockfile.load_go().version("kata")

@@ -11,11 +11,9 @@ import pytest
 
 from strongroom.lab import state, vm
 from tests.lab.conftest import own_lab
-from tests.torture import HOSTS, INVENTORY, on_host, pyinfra, strongroom
+from tests.torture import HOSTS, INVENTORY, KUBECTL, on_host, pyinfra, strongroom
 
 pytestmark = pytest.mark.workers
-
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 
 
 @pytest.fixture(scope="module")

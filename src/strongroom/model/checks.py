@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -118,6 +118,12 @@ def _numbers(value: object, where: str) -> tuple[int, ...]:
 def _words(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, tuple):
         raise TypeError(f"{where}: found {value!r}, allowed is a list of words")
+    return _as_text(value)
+
+
+@cache
+def _as_text(value: tuple[object, ...]) -> tuple[str, ...]:
+    """Asked again for every host, and some lists are long."""
     return tuple(str(part) for part in value)
 
 

@@ -45,7 +45,7 @@ def clean(line: str) -> str:
     """A line without colours, and with a mark in place of what no terminal and no JSON should be handed: a host's text ends
     up in reports."""
     text = line.rstrip("\r\n")
-    if text.isprintable():
+    if text.replace("\t", " ").isprintable():
         return text
     text = _COLOUR.sub("", text)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
