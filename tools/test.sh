@@ -20,6 +20,6 @@ timed "pytest, without hosts" $bin/pytest -n "$(nproc)" -m "not lab and not work
 # Times mean something on a processor of one's own only, and are printed.
 timed "pytest, how long attestation takes" $bin/pytest tests/bench
 # Left out for their time: see docs/testing.md.
-timed "pytest, with hosts" $bin/pytest -m lab --durations=20 --deselect tests/lab/test_destroy.py --deselect tests/lab/test_upgrade.py
+timed "pytest, with hosts" $bin/pytest -m lab --durations=20 --deselect tests/lab/test_upgrade.py
 printf '[test] where time went\n'
 printf '%s\n' "${times[@]}"

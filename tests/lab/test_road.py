@@ -1,4 +1,4 @@
-"""The whole road on a real host: broken in the middle, applied, applied again, spoiled and mended."""
+"""The whole road on a real host: broken in the middle, applied, applied again, spoiled and mended, and given back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 
 from strongroom.lab import state
-from tests import torture
+from tests import fingerprint, torture
 from tests.torture import INVENTORY, on_host, pyinfra, strongroom
 
 pytestmark = pytest.mark.lab
 
 
-def test_a_bare_host_has_changes_pending(road: state.Lab) -> None:
+@pytest.fixture(scope="module")
+def bare(road: state.Lab) -> fingerprint.Fingerprint:
+    """The host as it was; comes before all else that is done to it."""
+    return fingerprint.take(road)
+
+
+def test_a_bare_host_has_changes_pending(road: state.Lab, bare: fingerprint.Fingerprint) -> None:
     done = strongroom("plan", "--exit-code", str(INVENTORY))
     assert done.returncode == 3, done.stderr
     assert "kubernetes: cp1: start the control plane" in done.stdout
@@ -151,3 +157,9 @@ def test_pods_on_the_runtime_keep_it_from_being_taken_down(road: state.Lab) -> N
     assert refused.returncode == 4, refused.stderr
     assert "pods run on /opt/strongroom" in refused.stderr
     assert on_host(road, "systemctl is-active containerd kubelet") == "active\nactive\n"
+
+
+def test_the_host_is_given_back(road: state.Lab, bare: fingerprint.Fingerprint) -> None:
+    """After all of the above, a power cut and every drift among it."""
+    assert torture.given_back(road, {"cp1": bare}) == ""
+    assert strongroom("plan", "--destroy", "--exit-code", str(INVENTORY)).returncode == 0
