@@ -14,7 +14,7 @@ _TDX_LEAF = 0x21
 _TDX_NAME = "IntelTDX    "
 
 MEMORY_ENCRYPTION = re.compile(
-    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)\s*$"
+    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
 TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b")
@@ -28,6 +28,10 @@ SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
 SNP_GUEST = re.compile(
     r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
 )
+# arch/x86/kernel/cpu/mshyperv.c: the last digit of group B is enum hv_isolation_type; all that a guest of Azure's tells of
+# the hardware below its paravisor.
+ISOLATION = re.compile(r"\bHyper-V: Isolation Config: Group A 0x[0-9a-f]{1,8}, Group B 0x[0-9a-f]{0,7}([0-9a-f])\b")
+_ISOLATED = {"2": "sev-snp", "3": "tdx"}
 SECURE_GUEST = re.compile(r"\bprot_virt\S*: .*protected (?:virtualization )?guest", re.IGNORECASE)
 
 
@@ -43,7 +47,13 @@ def tdx_leaf(report: HostReport) -> bool | None:
 def trust_domain(report: HostReport) -> bool:
     """Whether the kernel itself shows that it runs in a TD: by its log, its flag or CPUID."""
     flags = report.processor.flags or frozenset()
-    return bool(report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report))
+    return bool(report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report) or isolation(report) == "tdx")
+
+
+def isolation(report: HostReport) -> str | None:
+    """What Hyper-V says that a guest is isolated by, in systemd's words."""
+    match = report.log.find(ISOLATION)
+    return _ISOLATED.get(match[1]) if match else None
 
 
 def kinds(report: HostReport) -> frozenset[str]:
@@ -61,7 +71,7 @@ def kinds(report: HostReport) -> frozenset[str]:
     if match := report.log.find(MEMORY_ENCRYPTION):
         words = set(match[1].split())
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
-    if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS):
+    if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS) or isolation(report) == "sev-snp":
         found.add("sev-snp")
     if trust_domain(report):
         found.add("tdx")

@@ -11,7 +11,10 @@ from strongroom.probe.report import HostReport
 from strongroom.probe.text import hexadecimal, number
 
 RESERVED = re.compile(r"\bprot_virt\S{0,16}: Reserving (\d{1,9})MB as ultravisor base storage")
-REFUSED = re.compile(r"\bprot_virt\S{0,16}: .*Disabling support for protected virtualization.*")
+REFUSED = re.compile(
+    r"\bprot_virt\S{0,16}: (?:.*Disabling support for protected virtualization|Failed to reserve \d{1,12} bytes"
+    r"|Ultravisor init failed|Protected virtualization not supported by the hardware).*"
+)
 UV = "/sys/firmware/uv"
 
 

@@ -9,7 +9,7 @@ from strongroom.checks.registry import judges
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
-from strongroom.probe.text import bit, number
+from strongroom.probe.text import bit, number, version
 
 LEAF = 0x8000001F
 SYSCFG, HWCR = 0xC0010010, 0xC0010015
@@ -17,10 +17,13 @@ SMEE, SMMLOCK = 23, 0
 
 NO_ENCRYPTION = re.compile(r"\bSEV: memory encryption not enabled by BIOS")
 HARDWARE_ERROR = re.compile(r"\bSEV(?:-SNP)?: .*\bINIT\b.*(?:error )?0x13\b")
-CCP = re.compile(r"\bccp \S{1,20}: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
+CCP = re.compile(r"\bccp(?: \S{1,20})?: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
 API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
-UPDATED = re.compile(r"\bSEV firmware update successful")
+SNP_API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+# What ccp says first of a processor that offers SEV, at boot and whenever it is loaded again.
+LOADED = re.compile(r"\bccp(?: \S{1,20})?: sev enabled")
+UPDATED = re.compile(r"\bSEV firmware update(?: successful|d from \d)")
 # kvm_amd: "SEV-ES enabled (ASIDs 1 - 99)", with three kinds and three states.
 ASIDS = re.compile(
     r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) - (?P<b>\d{1,6})\)"
@@ -34,9 +37,11 @@ def cpu(report: HostReport, check: Check) -> Finding:
     """By the processor's name."""
     name = report.cpu
     if name is None:
-        if report.snphost.passed("AMD CPU"):
-            return passed("snphost: AMD CPU")
-        return unknown(report.section("cpuinfo").why)
+        # What snphost calls microcode support is the same question: whether the name has EPYC in it.
+        said = [report.snphost.passed(caption) for caption in ("AMD CPU", "Microcode support")]
+        if None in said and False not in said:
+            return unknown(report.section("cpuinfo").why)
+        return passed("snphost: EPYC") if all(said) else failed("snphost: no EPYC")
     return passed(name) if str(check.data["brand"]) in name else failed(name)
 
 
@@ -63,10 +68,14 @@ _SNPHOST = ("Secure Encrypted Virtualization (SEV)", "Encrypted State (SEV-ES)")
 
 @judges("SEV-SMEE")
 def memory_encryption(report: HostReport, check: Check) -> Finding:
-    """SYSCFG on every CPU; the kernel's log can say no, and snphost's word counts for CPU 0 alone."""
-    for pattern in (NO_ENCRYPTION, HARDWARE_ERROR):
-        if match := report.log.find(pattern):
-            return failed(match[0])
+    """SYSCFG on every CPU; the kernel's log can say no, and snphost's word counts for CPU 0 alone.
+
+    Without SMEE the firmware refuses both INITs with 0x13; where SEV-SNP's went well, SEV's has failed for something else.
+    """
+    if match := report.log.find(NO_ENCRYPTION):
+        return failed(match[0])
+    if (match := report.log.find(HARDWARE_ERROR)) and not report.log.find(SNP_API):
+        return failed(match[0])
     if report.snphost.passed("SME in MSR") is False:
         return failed("snphost: SME is not enabled in the MSR")
     return msr_bits(report, SYSCFG, {SMEE: "SMEE"})
@@ -147,7 +156,7 @@ def device(report: HostReport, check: Check) -> Finding:
 
 @judges("SEV-FW")
 def firmware(report: HostReport, check: Check) -> Finding:
-    """The firmware's own status, or what ccp logged."""
+    """The firmware's own status, what ccp logged when it was loaded last, or snphost."""
     floor = check.numbers("floor")
     status = report.firmware.sev
     if status is not None:
@@ -155,11 +164,20 @@ def firmware(report: HostReport, check: Check) -> Finding:
         if status.api[: len(floor)] < floor:
             return failed(seen)
         return passed(seen) if status.state in (1, 2) else failed(seen, "uninitialised")
-    if match := report.log.find(INIT_FAILED):
+    # The version is printed after an INIT that failed, too: only a later loading of ccp undoes a failure.
+    lately = report.log.since(LOADED)
+    log = lately if lately.last(INIT_FAILED, API) else report.log
+    if match := log.find(INIT_FAILED):
         return failed(match[0])
-    if match := report.log.find(API):
+    if match := log.find(API):
         api = (int(match[1]), int(match[2]))
         return passed(match[0]) if api >= floor else failed(match[0])
+    answer, up = report.snphost.get("SEV firmware version"), report.snphost.passed("SEV initialized")
+    if up is False:
+        return failed("snphost: SEV is not initialised", "uninitialised")
+    if up and answer and (told := version(answer.value)):
+        seen = f"snphost: {dotted(told)}, initialised"
+        return passed(seen) if told >= floor else failed(seen)
     return unknown(report.section("sev-status").why)
 
 

@@ -18,7 +18,12 @@ _FIRST_SECTION, _LAST_SECTION = 2, 64
 
 EPC_SECTION = re.compile(r"\bsgx: EPC section 0x[0-9a-f]{1,16}-0x[0-9a-f]{1,16}")
 DISABLED = re.compile(r"\bSGX disabled(?: or unsupported)? by BIOS\.?", re.IGNORECASE)
-LOCKED = re.compile(r"\bSGX Launch Control is locked\..*")
+# feat_ctl.c; the driver of 6.15 and newer, after it set up enclave memory; the out-of-tree drivers.
+LOCKED = re.compile(
+    r"\bSGX Launch Control is locked\..*|\bSGX disabled: SGX launch control .*not available.*"
+    r"|\bsgx: The (?:launch control|public key) MSRs are not writable.*"
+)
+NO_SGX1 = re.compile(r"\bSGX disabled: SGX1 instruction support not available.*")
 NO_EPC = re.compile(r"\bsgx: There are zero EPC sections")
 DEVICES = ("/dev/sgx_enclave", "/dev/sgx_provision")
 DEV_MOUNT = "mount:/dev"
@@ -99,7 +104,7 @@ def log(report: HostReport, check: Check) -> Finding:
         return failed(match[0])
     if match := report.log.find(LOCKED):
         return failed(match[0], "launch")
-    if match := report.log.find(NO_EPC):
+    if match := report.log.find(NO_EPC) or report.log.find(NO_SGX1):
         return failed(match[0], "memory")
     if sections := report.log.all(EPC_SECTION):
         return passed(f"{len(sections)} EPC sections")
@@ -137,11 +142,15 @@ def devices(report: HostReport, check: Check) -> Finding:
 
 @judges("SGX-SVC")
 def service(report: HostReport, check: Check) -> Finding:
-    """aesmd, where it is installed; without it quotes are made in the process itself."""
+    """aesmd, where it is installed; without it quotes are made in the process itself. Active proves nothing by itself."""
     unit = report.units.get("aesmd.service")
     section = report.section("units")
     if unit is None or unit.load == "not-found":
         return noted("no aesmd; quotes are made in process") if section.complete or unit else unknown(section.why)
+    if error := next(
+        (line for line in reversed(unit.log) if any(words in line for words in check.words("errors"))), None
+    ):
+        return failed(f"aesmd logged {error}", "enclave")
     if unit.active is None:
         return unknown(section.why)
     return passed("aesmd active") if unit.active == "active" else failed(f"aesmd {unit.active} ({unit.sub})")

@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted, msr_bits, msr_value, parameters_on
 from strongroom.checks.registry import judges
-from strongroom.checks.sev import ASIDS, LEAF, SUPPORTED, SYSCFG
+from strongroom.checks.sev import ASIDS, LEAF, SNP_API, SUPPORTED, SYSCFG
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
@@ -34,7 +34,6 @@ IOMMU_OFF = re.compile(
 )
 IOMMU_V2 = re.compile(r"\bSNP: IOMMU is configured with V2 page table mode")
 IOMMU_NO_SNP = re.compile(r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled")
-API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 SEV_API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 INIT_FAILED = re.compile(
     r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE
@@ -61,7 +60,7 @@ def api(report: HostReport) -> tuple[int, ...] | None:
         return report.firmware.snp.api
     if report.firmware.sev is not None:
         return report.firmware.sev.api
-    if match := report.log.find(API) or report.log.find(SEV_API):
+    if match := report.log.find(SNP_API) or report.log.find(SEV_API):
         return int(match[1]), int(match[2]), int(match[3])
     answer = report.snphost.get("SEV firmware version")
     return version(answer.value) or None if answer else None
@@ -188,8 +187,8 @@ def iommu(report: HostReport, check: Check) -> Finding:
 @judges("SNP-FW")
 def firmware(report: HostReport, check: Check) -> Finding:
     """Major and minor together. Newer kernels refuse old firmware without a word, older ones with one."""
-    if match := report.log.find(TOO_OLD):
-        return failed(match[0])
+    if (said := report.log.last(TOO_OLD, SNP_API, SEV_API)) and said[0] == 0:
+        return failed(said[1][0])
     found = api(report)
     if found is None:
         return unknown(report.section("sev-status").why)
@@ -205,7 +204,7 @@ def init(report: HostReport, check: Check) -> Finding:
     status = report.firmware.snp
     if status is not None:
         return passed("state INIT") if status.state == 1 else failed(f"state {status.state}", "uninitialised")
-    if said := report.log.last(API, INIT_FAILED):
+    if said := report.log.last(SNP_API, INIT_FAILED):
         index, match = said
         return passed(match[0]) if index == 0 else failed(match[0], (match[1] or "").lower() or None)
     answer = report.snphost.passed("SNP initialized")

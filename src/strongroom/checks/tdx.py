@@ -30,12 +30,17 @@ NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNO
 NOT_ENABLED = re.compile(rf"{_TDX}(?:not enabled by BIOS|Cannot enable TDX on TDX disabled platform)")
 # Of 7.1 and newer, which try at boot and say this on every machine without TDX, whoever made its CPU.
 NO_PLATFORM = re.compile(rf"{_TDX}TDX not supported by the host platform")
+# A call of the module's initialisation that it refused (tdx.h: TDH.SYS.KEY.CONFIG, INIT, LP.INIT, TDMR.INIT, CONFIG), by
+# number or as older kernels print it. Leaf 34 may be refused for a field that an older module lacks.
+CALL_FAILED = re.compile(
+    rf"{_TDX}SEAMCALL (?:\(0x0{{1,15}}(?:1f|21|23|24|2d)\) failed: 0x\S{{1,20}}|failed: (?:CPU \d{{1,5}}: )?leaf (?:31|33|35|36|45),? .*)"
+)
 WHY = re.compile(rf"{_TDX}initialization failed: .*|\bvirt/tdx: \S{{1,20}} is required for TDX")
 NO_RBP_MOD = re.compile(rf"{_TDX}NO_RBP_MOD feature is not supported")
 # Three spellings, one of them with two misspellings of its own.
 VERSIONS = (
     re.compile(
-        r"\bTDX module: att?ributes .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
+        r"\bTDX module: (?:att?ributes|vendor_id) .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
     ),
     re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
     re.compile(rf"{_TDX}(?:TDX )?module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})", re.IGNORECASE),
@@ -44,8 +49,9 @@ PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)s?\b.{{0,4}} ?allocated for P
 SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
 KVM_YES = re.compile(r"\bkvm_intel: TDX is supported\.")
 KVM_NO = re.compile(
-    r"\bkvm_intel: (?:.*TDX requires .*|.*is required for TDX.*|Failed to initialize TDX module.*|.*TDX not supported by the host platform.*"
-    r"|.*no TDX private KeyIDs available.*|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
+    r"^TDX requires TDP MMU\..*|\bkvm_intel: (?:.*TDX requires .*|.*is required for TDX.*|Failed to initialize TDX module.*"
+    r"|.*TDX not supported by the host platform.*|.*no TDX private KeyIDs available.*"
+    r"|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
 )
 
 
@@ -170,15 +176,15 @@ def hibernation(report: HostReport, check: Check) -> Finding:
 @judges("TDX-MODLOG")
 def module_log(report: HostReport, check: Check) -> Finding:
     """The last line on the module's state counts. A failed SEAMCALL of leaf 254 is no such line: healthy hosts print it."""
-    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED, WHY)
+    said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED, WHY, CALL_FAILED)
     why = report.log.find(WHY)
     if said is None:
         return unknown(report.section("dmesg").why)
     index, match = said
     if index == 0:
         return passed(match[0])
-    if index == 4:
-        return failed(match[0])
+    if index in (4, 5):
+        return failed(match[0], "refused" if index == 5 else None)
     if index in (2, 3):
         return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
     reason = why or report.log.find(NO_RBP_MOD)

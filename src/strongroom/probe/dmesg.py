@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
@@ -15,10 +15,8 @@ _QUOTE = re.compile(r"^(?:> ?)+")
 _BLANKS = re.compile(r"[ \t]{2,}")  # what was pasted into a thread may have more blanks than the kernel printed
 _LEVEL = re.compile(r"^<\d{1,3}>")
 # "[    1.5]", "[\t0.7]", "[ 10.16]", and "[..][    T0]" of kernels that print the caller.
-# dmesg -T, dmesg --time-format=iso, and what dmesg -x puts before the stamp.
-_CLOCK = re.compile(
-    r"^(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,6}[+-]\d\d:\d\d) "
-)
+# dmesg -T (in the words of any locale), dmesg --time-format=iso, and what dmesg -x puts before the stamp.
+_CLOCK = re.compile(r"^(?:\[[^\[\]]{5,24} \d\d:\d\d:\d\d \d{4}\]|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,6}[+-]\d\d:\d\d) ")
 _FACILITY = re.compile(r"^(?:kern|user|daemon|syslog) *: *(?:emerg|alert|crit|err|warn|notice|info|debug) *: ")
 _STAMP = re.compile(r"^\s*\[\s*(\d{1,9})\.(\d{1,9})\s*\](?:\s*\[\s*[TC]\d{1,9}\s*\])?\s?")
 # journalctl's short form, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
@@ -63,6 +61,11 @@ class Log:
     def all(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
         """Every line that has the pattern."""
         return [match for line in self.lines if (match := pattern.search(line.text))]
+
+    def since(self, pattern: re.Pattern[str]) -> Log:
+        """The lines from the last one on that has the pattern; all of them where none has."""
+        starts = [index for index, line in enumerate(self.lines) if pattern.search(line.text)]
+        return replace(self, lines=self.lines[starts[-1] :]) if starts else self
 
     def last(self, *patterns: re.Pattern[str]) -> tuple[int, re.Match[str]] | None:
         """Which of several patterns came last, and its match."""
