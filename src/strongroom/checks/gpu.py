@@ -62,7 +62,7 @@ def mode(report: HostReport, check: Check) -> Finding:
     for device in found:
         if device.pending and device.pending.startswith("CC "):
             return failed(f"{device.address}: {device.pending} waits for a reset", "pending")
-        if device.cc in ("devtools", "invalid") or (device.cc == "off" and device.ppcie != "on"):
+        if device.cc in ("devtools", "invalid", "unsupported") or (device.cc == "off" and device.ppcie != "on"):
             return failed(f"{device.address}: CC mode {device.cc}", device.cc)
     untold = [device.address for device in found if device.cc is None]
     if untold:

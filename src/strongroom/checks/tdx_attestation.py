@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from strongroom.checks.registry import judges
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
 
 QCNL = "/etc/sgx_default_qcnl.conf:pccs_url"
+# quote3_error_t (0xE0..), sgx_qcnl_error_t (0xB0..) and tee_att_error_t (0x110..) of SGXDataCenterAttestationPrimitives, but
+# for 0x1100F: that no key is there yet is what the first quote begins with.
+_ERROR = re.compile(r"\b0x(?:e0[0-9a-f]{2}|b0[0-9a-f]{2}|110(?!0f)[0-9a-f]{2})\b", re.IGNORECASE)
+_QUOTE_MADE = re.compile(r"\btee_att_get_quote return success\b", re.IGNORECASE)
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -18,8 +25,7 @@ def quote_service(report: HostReport, check: Check) -> Finding:
     unit = report.units.get("qgsd.service")
     if unit is None or unit.load == "not-found":
         return failed("no qgsd", "missing") if section.complete or unit else unknown(section.why)
-    errors = [code for code in check.words("errors") if any(code in line.lower() for line in unit.log)]
-    if errors:
+    if errors := _errors(unit.log):
         # 0x11001 is what every failure ends in; the code that has a remedy of its own is the cause.
         cause = next((code for code in errors if code in check.remedies), errors[0])
         return failed(f"qgsd logged {', '.join(errors)}", cause)
@@ -30,18 +36,28 @@ def quote_service(report: HostReport, check: Check) -> Finding:
     return passed("qgsd active, no error in its journal") if section.complete else unknown(f"active; {section.why}")
 
 
+def _errors(log: Sequence[str]) -> list[str]:
+    """The errors since the last quote that was made, each once."""
+    made = [number for number, line in enumerate(log) if _QUOTE_MADE.search(line)]
+    since = log[made[-1] + 1 :] if made else log
+    return list(dict.fromkeys(match[0].lower() for line in since if (match := _ERROR.search(line))))
+
+
 @judges("TDX-PCCS")
 def collateral_cache(report: HostReport, check: Check) -> Finding:
     """Where the quote library looks, and the service when that is this host. Nothing is fetched."""
     url = report.sysfs.get(QCNL)
+    unit, section = report.units.get("pccs.service"), report.section("units")
     if url is None:
-        section = report.section("sysfs")
-        return failed("no pccs_url in sgx_default_qcnl.conf") if section.complete else unknown(section.why)
+        if report.section("sysfs").complete:
+            return failed("no pccs_url in sgx_default_qcnl.conf")
+        if unit is not None and unit.load == "loaded" and unit.active in ("failed", "activating"):
+            return failed(f"pccs is installed here, and {unit.active} ({unit.sub})")
+        return unknown(report.section("sysfs").why)
     if not url.startswith("https://"):
         return failed(f"pccs_url is {url}")
     if not any(host in url for host in _LOCAL):
         return noted(f"{url}, not asked")
-    unit, section = report.units.get("pccs.service"), report.section("units")
     if unit is None or unit.active is None:
         return failed(f"{url}, and no pccs here") if section.complete else unknown(section.why)
     return passed(f"{url}, pccs active") if unit.active == "active" else failed(f"{url}, pccs {unit.active}")

@@ -10,9 +10,14 @@ from strongroom.probe.text import assignments, number, version
 
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
-_ACTIVE = re.compile(r"^\s*Active: (\w{1,20}) \(([\w-]{1,40})\)")
+_ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
 _LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
-_JOURNAL = re.compile(r"^\S.{4,40} [\w-]{1,60}\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
+_LISTED = re.compile(r"^\W{0,4}([\w@:.-]{1,120}\.service)\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s")
+_NO_UNIT = re.compile(r"^Unit ([\w@:.-]{1,120}\.service) could not be found")
+_JOURNAL = re.compile(r"^\S.{4,80} ([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
+# journalctl -u prints no unit's name: whose lines these are is told by the program, and of qgs's own output by its words.
+_PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
+_QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
 _STATUS = re.compile(r"status=(\d{1,3})/")
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
@@ -141,7 +146,8 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
 
 
 def units(lines: Sequence[str]) -> dict[str, Unit]:
-    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal) or ``status`` text."""
+    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal), from ``status`` or
+    ``list-units`` text, or from the journal alone."""
     shown: dict[str, dict[str, list[str]]] = {}
     current: dict[str, list[str]] | None = None
     for line in lines:
@@ -149,15 +155,24 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
             current = shown.setdefault(match[1], {})
         elif line.startswith("Id="):
             current = shown.setdefault(line[3:].strip(), {})
+        elif match := _NO_UNIT.match(line):
+            shown.setdefault(match[1], {})["LoadState"] = ["not-found"]
+        elif match := _LISTED.match(line):
+            keys = ("LoadState", "ActiveState", "SubState")
+            shown.setdefault(match[1], {}).update({key: [match[place]] for place, key in enumerate(keys, 2)})
+        elif (match := _JOURNAL.match(line)) and match[1] in _PROGRAMS:
+            shown.setdefault(_PROGRAMS[match[1]], {}).setdefault("Log", []).append(match[2])
+        elif _QGS.match(line):
+            shown.setdefault("qgsd.service", {}).setdefault("Log", []).append(line)
         elif current is None:
             continue
         elif match := _ACTIVE.match(line):
             current.setdefault("ActiveState", [match[1]])
-            current.setdefault("SubState", [match[2]])
+            current.setdefault("SubState", [match[2] or ""])
         elif match := _LOADED.match(line):
             current.setdefault("LoadState", [match[1]])
         elif match := _JOURNAL.match(line):
-            current.setdefault("Log", []).append(match[1])
+            current.setdefault("Log", []).append(match[2])
         elif match := _STATUS.search(line):
             current.setdefault("ExecMainStatus", [match[1]])
         else:

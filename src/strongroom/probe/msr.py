@@ -1,6 +1,7 @@
 """Model specific registers: ``<hex number> <hex value> [cpu list]``, one line for each value that a register has.
 
-A line without a CPU list holds for every CPU. Registers that differ between CPUs come on several lines with lists.
+A line without a CPU list holds for every CPU. Registers that differ between CPUs come on several lines with lists. Of what
+people paste, the value below a command ``rdmsr`` is that of one CPU, unless ``-a`` asked all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from strongroom.probe.text import bit, bits
 
 _LINE = re.compile(r"^\s*(?:0x)?([0-9a-fA-F]{1,8})[\s:=]+(?:0x)?([0-9a-fA-F]{1,16})(?:\s+([0-9,-]{1,4096}))?\s*$")
+_RDMSR = re.compile(r"\brdmsr (?P<options>(?:-[^f\s]\S{0,20} (?:\d{1,5} )?)*)(?:0x)?(?P<number>[0-9a-fA-F]{1,8})\s*$")
+_VALUE = re.compile(r"^\s*(?:0x)?([0-9a-fA-F]{1,16})\s*$")
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,26 @@ class Msr:
         return tuple(sorted(number for number, one in self.registers.items() if len({v for v, _ in one.values}) > 1))
 
 
+def _asked_of(options: Sequence[str]) -> str | None:
+    """The CPU that rdmsr asked, None for all of them."""
+    if "-a" in options:
+        return None
+    return options[options.index("-p") + 1] if "-p" in options[:-1] else "0"
+
+
 def parse(lines: Sequence[str], complete: bool) -> Msr:
     """Registers of a section; ``complete`` is whether all of its lines are here."""
     found: dict[int, list[tuple[int, str | None]]] = {}
+    asked: re.Match[str] | None = None
     for line in lines:
         if match := _LINE.match(line):
             found.setdefault(int(match[1], 16), []).append((int(match[2], 16), match[3]))
+        elif asked and (match := _VALUE.match(line)):
+            found.setdefault(int(asked["number"], 16), []).append(
+                (int(match[1], 16), _asked_of(asked["options"].split()))
+            )
+            continue
+        asked = _RDMSR.search(line)
     return Msr(
         {
             # A value for some CPUs says nothing of the others when the lines for those may be missing.

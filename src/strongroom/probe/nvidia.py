@@ -17,10 +17,14 @@ _MODES = {0: "off", 1: "on", 2: "invalid", 3: "devtools"}
 _MODE_REGISTERS = (0x1182CC, 0x590)
 _BDF = r"((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
 _DEVICE = re.compile(rf"\b(GPU|NvSwitch|Nvidia) {_BDF} .{{0,60}}?(0x[0-9a-f]{{4}})\b", re.IGNORECASE)
-_HAS = re.compile(r"\bhas (CC|PPCIe) mode (\w{2,12})")
-_IS = re.compile(r"\b(CC|PPCIe) mode is (\w{2,12})")
+_HAS = re.compile(r"\bhas (CC|PPCIe) mode (on|off|devtools|invalid)\b")
+_IS = re.compile(r"\b(CC|PPCIe) mode is (on|off|devtools|invalid)\b")
 _SET = re.compile(r"\b(CC|PPCIe) mode set to (\w{2,12})\. It will be active after")
 _UNEXPECTED = re.compile(r"\bUnexpected CC state 0x[0-9a-f]{1,8}\b")
+_NO_CC_MODE = re.compile(
+    r"\b(?:Querying CC (?:mode|settings) is|Configuring CC|Enabling CC) not supported on (?:GPU|Nvidia) "
+)
+_IN_USE = re.compile(r"\bThe nvidia driver appears to be using (?:GPU|Nvidia) ")
 _RESET = re.compile(r"was reset to apply the new (CC|PPCIe) mode")
 _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
@@ -31,6 +35,7 @@ _DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
 _CAPTIONS = {
     "cc status": "cc state",
     "cc mode": "cc state",
+    "cc feature": "cc state",
     "confidential compute gpus ready state": "cc gpus ready state",
 }
 _NO_CC = re.compile(r"\bNo CC capable devices found", re.IGNORECASE)
@@ -91,6 +96,10 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
         elif _UNEXPECTED.search(line):
             # How versions before v2024.12.06 end where newer ones say that the mode is invalid.
             device = replace(device, cc="invalid")
+        elif _NO_CC_MODE.search(line):
+            device = replace(device, cc="unsupported")
+        elif _IN_USE.search(line):
+            device = replace(device, driver="nvidia")
         elif _SETTINGS.search(line):
             in_settings = True
         elif in_settings and (setting := _SETTING.search(line)):

@@ -161,7 +161,7 @@ s_units() {
             systemctl show -p ExecStart nvidia-persistenced.service | sed -n 's/.*argv\[\]=\([^;]*\) ;.*/Command=\1/p' ;;
         qgsd:*ActiveState=active*)
             patient journalctl -u qgsd -b -q --no-pager -n 500 -o cat |
-                grep -iE '0x(11001|e011|e047|b010)|^#unreadable' | tail -n 5 | sed 's/^[^#]/Log=&/'
+                grep -iE '0x(110|e0|b0)[0-9a-f][0-9a-f]([^0-9a-f]|$)|get_quote return success|^#unreadable' | tail -n 5 | sed 's/^[^#]/Log=&/'
             [ "$(id -u)" = 0 ] || why "qgsd's journal: needs root"
             ;;
         esac

@@ -1,16 +1,18 @@
 """``snphost ok`` and ``sevctl ok``: a tree of tests, one a line, ``[ PASS ] - caption: value``.
 
-Sources: virtee/snphost src/ok, whose captions changed in 2025; virtee/sevctl src/ok.rs, which has the older ones still.
+Sources: virtee/snphost src/ok, whose captions changed in 2025, and which since 2026 has ``--verbose`` (by category, without
+the dash) and ``--output json``; virtee/sevctl src/ok.rs, which has the older captions still.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*-\s+(.+?)\s*$")
+_LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?(.+?)\s*$")
 
 _VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})\s*$", re.IGNORECASE)
 
@@ -56,10 +58,27 @@ class Snphost:
         return answer.verdict == "PASS"
 
 
+def _plain(lines: Sequence[str]) -> Sequence[str]:
+    """``--output json`` as the lines that the tool prints without it; other lines as they are."""
+    text = "\n".join(lines)
+    try:
+        tests = json.loads(text[text.index("{") : text.rindex("}") + 1])["tests"]
+        return [line for test in tests for line in _sentence(test).split("\n")]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return lines
+
+
+def _sentence(test: dict[str, object]) -> str:
+    # The message of the TCB's test is an object, whose values nobody asks for.
+    message = test.get("message")
+    said = f"{test['name']}: {message}" if isinstance(message, str) else str(test["name"])
+    return f"[ {str(test['status']).upper()} ] - {said}"
+
+
 def parse(lines: Sequence[str]) -> Snphost:
     """The lines that are tests; tails such as TCB values are left out."""
     found: dict[str, Answer] = {}
-    for line in lines:
+    for line in _plain(lines):
         if match := _LINE.match(line.strip()):
             caption, _, value = match[2].partition(": ")
             caption = _CAPTIONS.get(caption.strip(), caption.strip())

@@ -1,0 +1,321 @@
+"""Spellings that tools and services have used for one thing, beside those of kernels. The lines are made for the test in the
+wording of the source that stands beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.verdict import CheckResult
+from tests.unit.test_spellings import judged, said
+
+# virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
+OLD = (
+    "[ PASS ]     - SME: Enabled in MSR",
+    "[ PASS ]     - Encrypted State (SEV-ES)",
+    "[ PASS ]     - Secure Nested Paging (SEV-SNP)",
+    "[ PASS ]         - Number of VMPLs: 4",
+    "[ PASS ]       - SNP: Enabled in MSR",
+    "[ PASS ]       - SEV Firmware Version: Sev firmware version: 1.55",
+    "[ PASS ]       - SNP INIT: SNP is INIT",
+    "[ PASS ]     - Reading /dev/sev: /dev/sev readable",
+    "[ PASS ]     - Writing /dev/sev: /dev/sev writable",
+    "[ FAIL ]   - SEV-SNP enabled in KVM: disabled",
+)
+
+
+def test_older_captions_of_snphost_are_the_same_questions() -> None:
+    found = judged("snphost", *OLD)
+    for name in ("SNP-INIT", "SNP-FW", "SEV-DEV", "SEV-CCP", "SNP-CPUID"):
+        assert said(found, name).verdict == "pass", name
+    assert said(found, "SNP-KVM").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ("SNP: Enabled", "SNP: Disabled", "SNP-SYSCFG"),
+        ("SME: Enabled", "SME: Disabled", "SEV-SMEE"),
+    ],
+)
+def test_a_bit_that_snphost_found_off_fails(old: str, new: str, check: str) -> None:
+    lines = [line.replace("PASS", "FAIL").replace(old, new) if old in line else line for line in OLD]
+    assert said(judged("snphost", *lines), check).verdict == "fail"
+
+
+def test_a_version_that_is_told_over_two_lines_is_read() -> None:
+    found = said(
+        judged(
+            "snphost",
+            "[ FAIL ]       - SEV Firmware Version: SEV firmware version needs to be at least 1.51,",
+            "                            current firmware version: 1.42",
+        ),
+        "SNP-FW",
+    )
+    assert (found.verdict, "1.42" in found.seen) == ("fail", True)
+
+
+def test_what_snphost_could_not_read_is_no_failure_of_the_host() -> None:
+    found = judged(
+        "snphost",
+        "[ FAIL ]     - SME: MSR read failed: Error Reading MSR",
+        "[ FAIL ]     - SEV firmware version: Failed to get SEV Platform Status unable to open /dev/sev",
+        "[ FAIL ]       - SNP: MSR read failed: Error Reading MSR",
+        "[ FAIL ]       - SNP initialized: Failed to get SNP Platform status unable to open /dev/sev",
+        "[ FAIL ]     - /dev/sev readable: Not readable: Permission denied (os error 13)",
+        "[ FAIL ]     - /dev/sev writable: Not writable: Permission denied (os error 13)",
+    )
+    for name in ("SEV-SMEE", "SEV-DEV", "SEV-CCP", "SNP-FW", "SNP-SYSCFG", "SNP-INIT"):
+        assert said(found, name).verdict == "unknown", name
+    gone = "[ FAIL ]     - /dev/sev readable: Not readable: No such file or directory (os error 2)"
+    assert said(judged("snphost", gone, gone.replace("read", "writ")), "SEV-DEV").verdict == "fail"
+
+
+# virtee/snphost src/ok/mod.rs, render_verbose and render_json, 2026.
+VERBOSE = (
+    "=== BIOS Configured ===",
+    "  [ PASS ] SEV firmware version: 1.55",
+    "           Queries /dev/sev PLATFORM_STATUS for firmware version (requires >= 1.51 for SNP)",
+    "  [ FAIL ] SNP: Disabled in MSR",
+    "           Reads MSR 0xC0010010 (SYSCFG) bit 24 to verify SNP enabled at system level",
+    "           Recommended: BIOS: CBS > CPU Common > SNP Memory Coverage. Run: sudo modprobe msr",
+    "=== Platform Initialized ===",
+    "  [ PASS ] SEV initialized: Initialized, no guests running",
+    "  [ FAIL ] SNP initialized",
+    "=== DETECTED ISSUES ===",
+    "  1. SNP [FAIL]",
+)
+JSON = (
+    '{"failures": [{"hint": "", "name": "SNP initialized"}], "skipped": ["Alias check"], "tests": [',
+    '{"category": "bios_configured", "message": "1.55", "name": "SEV firmware version", "status": "pass"},',
+    '{"category": "compliance", "message": {"match": true}, "name": "Comparing TCB values", "status": "pass"},',
+    '{"message": "Disabled in MSR", "name": "SNP", "status": "fail"},',
+    '{"message": "Initialized, no guests running", "name": "SEV initialized", "status": "pass"},',
+    '{"name": "SNP initialized", "status": "fail"}]}',
+)
+
+
+@pytest.mark.parametrize("lines", [VERBOSE, JSON])
+def test_snphosts_other_forms_are_the_same_answers(lines: tuple[str, ...]) -> None:
+    found = judged("snphost", *lines)
+    verdicts = {"SEV-FW": "pass", "SNP-FW": "pass", "SNP-SYSCFG": "fail", "SNP-INIT": "skip"}
+    assert {name: said(found, name).verdict for name in verdicts} == verdicts
+    assert said(judged("snphost", *(line for line in lines if "Disabled" not in line)), "SNP-INIT").verdict == "fail"
+
+
+@pytest.mark.parametrize("lines", [JSON[:-1], ('{"tests": [1, {"name": 2}]}',), ('{"tests": {"status": null}}',)])
+def test_json_that_is_not_whole_or_another_says_nothing(lines: tuple[str, ...]) -> None:
+    assert said(judged("snphost", *lines), "SNP-FW").verdict == "unknown"
+
+
+def test_sev_that_snphost_found_uninitialised_fails() -> None:
+    found = said(judged("snphost", "[ FAIL ]     - SEV initialized: Uninitialized"), "SEV-FW")
+    assert (found.verdict, "kvm_amd" in found.remedy) == ("fail", True)
+
+
+def test_sevctl_on_a_bios_that_hides_snp() -> None:
+    assert said(judged("snphost", "[ FAIL ]     - Secure Nested Paging (SEV-SNP)"), "SNP-CPUID").verdict == "fail"
+
+
+def test_launch_control_is_read_from_leaf_7_and_not_from_the_leaf_before_it() -> None:
+    # ayeks/SGX-hardware test-sgx.c prints leaf 1 first; its ECX bit 30 is RDRAND, which every such CPU has.
+    lines = [
+        "eax: 506e3 ebx: 100800 ecx: 7ffafbbf edx: bfebfbff",
+        "Extended feature bits (EAX=07H, ECX=0H)",
+        "eax: 0 ebx: 29c6fbf ecx: 0 edx: 0",
+        "sgx available: 1",
+    ]
+    found = said(judged("sgx-status", *lines), "SGX-CPUID")
+    assert (found.verdict, "launch control" in found.seen) == ("fail", True)
+    assert said(judged("sgx-status", *lines, "sgx launch control: 1"), "SGX-CPUID").verdict == "pass"
+
+
+def test_test_sgx_tells_enclave_memory_by_section() -> None:
+    size = "size of EPC section in Processor Reserved Memory, {} M"
+    found = judged(
+        "sgx-status",
+        "sgx available: 1",
+        "sgx launch control: 1",
+        "sgx 1 supported: 1",
+        size.format(2028),
+        size.format(2036),
+    )
+    assert said(found, "SGX-LEAF12").seen == "SGX1, 4064 MiB of enclave memory"
+    none = judged("sgx-status", "sgx available: 1", "sgx launch control: 1", "sgx 1 supported: 1", size.format(0))
+    assert said(none, "SGX-LEAF12").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # nvidia-smi conf-compute -f, -e and -grs of NVIDIA's deployment guide; go-tpm-tools pull request 542
+        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: ready"), "pass"),
+        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: not-ready"), "fail"),
+        (("CC status: ON", "Confidential Compute GPUs Ready state: ready"), "unknown"),
+        (("CC Mode : Off",), "fail"),
+        (("CC feature: OFF",), "fail"),
+        (("No CC capable devices found",), "fail"),
+    ],
+)
+def test_nvidia_smi_says_it_in_two_ways(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("nvidia-smi-conf-compute", *lines), "GPU-SMI").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # NVIDIA/gpu-admin-tools before v2024.12.06, and how newer versions call a device
+        (("INFO Selected GPU 0000:a3:00.0 H100-SXM 0x2330 BAR0 0x98042000000", "gpu.error.GpuError: Unexpected CC state 0x2"), "fail"),
+        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is on",), "pass"),
+        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is off",), "fail"),
+        (("ERROR Querying CC mode is not supported on GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000",), "fail"),
+    ],
+)  # fmt: skip
+def test_nvidias_tools_of_several_ages(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("nvidia-gpu-tools", *lines), "GPU-MODE").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("device", "known"),
+    [
+        ("2322", True),
+        ("233d", True),
+        ("233b", True),
+        ("2901", True),
+        ("2bb5", True),
+        ("3182", True),
+        ("31c2", True),
+        ("2329", True),
+        ("232c", True),
+        ("233a", True),
+        ("2348", True),
+        ("20b5", False),
+    ],
+)
+def test_gpus_of_nvidias_own_list_and_newer_ones_are_known(device: str, known: bool) -> None:
+    line = f"c1:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:{device}] (rev a1)"
+    assert said(judged("lspci", line), "GPU-ID").verdict == ("pass" if known else "fail")
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"), [("0xe011", "register the platform"), ("0xb010", "reach its PCCS"), ("0x11001", "journal")]
+)
+def test_the_cause_of_a_missing_quote_is_named_and_not_its_consequence(code: str, remedy: str) -> None:
+    lines = (
+        "● qgsd.service - Intel(R) TD Quoting Generation Service",
+        "     Loaded: loaded (/usr/lib/systemd/system/qgsd.service; enabled; preset: enabled)",
+        "     Active: active (running) since Thu 2025-01-16 08:53:55 UTC; 1h 8min ago",
+        "Jan 16 08:55:49 host7 qgsd[73164]: tee_att_init_quote return 0x11001",
+        f"Jan 16 08:55:49 host7 qgsd[73164]: Error returned from the p_sgx_get_quote_config API. {code}",
+    )
+    found = said(judged("units", *lines), "TDX-QGS")
+    assert (found.verdict, remedy in found.remedy) == ("fail", True), found
+
+
+def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
+    line = "ERROR The nvidia driver appears to be using GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000, aborting."
+    assert said(judged("nvidia-gpu-tools", line), "GPU-VFIO").verdict == "fail"
+
+
+# tools/quote_wrapper's qgs of SGXDataCenterAttestationPrimitives; journalctl -u and qgs in the foreground have no heading.
+REFUSED = "tee_att_init_quote return 0x11001"
+MADE = (
+    "tee_att_init_quote return success",
+    "tee_att_get_quote_size return Success",
+    "tee_att_get_quote return Success",
+)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "Jul 02 18:07:39 host7 qgsd[1515]: ", "2025-07-02T18:07:39+0200 a.b qgs[1515]: "]
+)
+def test_the_journal_alone_tells_that_no_quote_was_made(prefix: str) -> None:
+    lines = (
+        f"{prefix}[get_platform_quote_cert_data ../td_ql_logic.cpp:302] Error returned from the p_sgx_get_quote_config API. 0xe044",
+        f"{prefix}{REFUSED}",
+    )
+    found = said(judged("units", *lines), "TDX-QGS")
+    assert (found.verdict, found.seen) == ("fail", "qgsd logged 0xe044, 0x11001")
+
+
+def test_a_quote_that_was_made_since_undoes_what_failed_before() -> None:
+    def journal(*lines: str) -> CheckResult:
+        return said(judged("units", *(f"Jul 02 18:07:39 host7 qgsd[1515]: {line}" for line in lines)), "TDX-QGS")
+
+    assert journal(REFUSED, *MADE).verdict == "unknown"
+    assert journal(*MADE, REFUSED).verdict == "fail"
+    # The first quote finds no key; that it is made then is no failure.
+    assert journal("tee_att_get_quote_size return 0x1100f", "call tee_att_init_quote").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("lines", "check", "seen"),
+    [
+        # systemctl status, list-units, and where there is no such unit
+        (("● qgsd.service - Intel(R) TDQGS", "     Active: failed (Result: exit-code) since Thu"), "TDX-QGS", "failed"),
+        (
+            (
+                "* pccs.service - PCCS",
+                "     Loaded: loaded (/lib/systemd/system/pccs.service; enabled)",
+                "     Active: activating (auto-restart) (Result: exit-code) since Thu",
+            ),
+            "TDX-PCCS",
+            "activating",
+        ),
+        (("  aesmd.service loaded failed failed Intel(R) Architectural Enclave",), "SGX-SVC", "failed"),
+        (("Unit qgsd.service could not be found.",), "TDX-QGS", "no qgsd"),
+        # psw/ae/aesm_service of linux-sgx: active, and no quoting enclave
+        (
+            (
+                "● aesmd.service - Intel(R) Architectural Enclave Service Manager",
+                "   Active: active (running) since Thu",
+                "Oct 05 11:57:54 host7 aesm_service[17]: Failed to load QE3: 0x4004",
+            ),
+            "SGX-SVC",
+            "QE3",
+        ),
+    ],
+)
+def test_a_service_that_fails_is_said_to_in_several_ways(lines: tuple[str, ...], check: str, seen: str) -> None:
+    found = said(judged("units", *lines), check)
+    assert (found.verdict, seen in found.seen) == ("fail", True), found
+
+
+def test_flags_that_lscpu_folded_are_all_there() -> None:
+    # util-linux's lscpu folds at the terminal's width, in the middle of a word or between two.
+    lines = ("Vendor ID:  AuthenticAMD", "  Model name:  AMD EPYC 7443P 24-Core Processor")
+    flags = ("  Flags:  fpu svm vaes vpclmulqdq sev", "          sev_", "          es sev_s", "          np debug_swap")
+    assert said(judged("cpuinfo", *lines, *flags), "SEV-FLAGS").verdict == "pass"
+    missing = said(judged("cpuinfo", *lines, *flags[:2], "          es debug_swap"), "SEV-FLAGS")
+    assert (missing.verdict, missing.seen) == ("fail", "without sev_snp")
+
+
+def test_the_tables_of_gpus_on_both_sides_are_the_same() -> None:
+    assert catalogue().check("GPU-ID").table("ids") == catalogue().check("G-GPU").table("ids")
+
+
+@pytest.mark.parametrize(
+    ("lines", "check", "verdict"),
+    [
+        # rdmsr of msr-tools: of CPU 0, of another, of all; fields that -f cut out are no registers
+        (("$ sudo rdmsr 0xc0010010", "f40000"), "SEV-SMEE", "unknown"),
+        (("$ sudo rdmsr -p 3 0xc0010010", "740000"), "SEV-SMEE", "fail"),
+        (("# rdmsr -a c0010010", "f40000", "f40000"), "SEV-SMEE", "pass"),
+        (("# rdmsr -a c0010010", "f40000", "740000"), "SEV-SMEE", "fail"),
+        (("$ sudo rdmsr -f 11:11 0x1401", "1"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "unknown"),
+    ],
+)
+def test_what_rdmsr_printed_is_a_register_of_the_cpus_that_were_asked(
+    lines: tuple[str, ...], check: str, verdict: str
+) -> None:
+    assert said(judged("msr", *lines), check).verdict == verdict
+
+
+def test_an_amd_cpu_is_no_epyc_for_snphost() -> None:
+    amd, name = "[ PASS ] - AMD CPU", "[ {} ]   - Microcode support"
+    verdicts = [
+        said(judged("snphost", *lines), "SEV-CPU").verdict
+        for lines in ((amd, name.format("PASS")), (amd, name.format("FAIL")), (amd,))
+    ]
+    assert verdicts == ["pass", "fail", "unknown"]
