@@ -319,3 +319,17 @@ def test_an_amd_cpu_is_no_epyc_for_snphost() -> None:
         for lines in ((amd, name.format("PASS")), (amd, name.format("FAIL")), (amd,))
     ]
     assert verdicts == ["pass", "fail", "unknown"]
+
+
+def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
+    # cpuid.c of etallen's cpuid, 80000001F
+    lines = (
+        "   SEV-SNP: SEV secure nested paging        = true",
+        "   number of VM permission levels           = 0x4 (4)",
+        "   minimum SEV guest ASID                   = 0x1 (1)",
+    )
+    for prefix in ("", "//", "> ", "# "):
+        found = judged("cpuid", *(prefix + line for line in lines))
+        assert (said(found, "SNP-CPUID").verdict, said(found, "SEV-ASID").verdict) == ("pass", "fail"), prefix
+    fewer = judged("cpuid", lines[0], lines[1].replace("4", "1"))
+    assert said(fewer, "SNP-CPUID").verdict == "fail"

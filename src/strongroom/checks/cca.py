@@ -14,6 +14,11 @@ from strongroom.probe.text import bits, hexadecimal
 # KVM's in the out-of-tree series; the later ones moved it to arch/arm64/kernel/rmi.c, where it has no "kvm [1]: ".
 RMI = re.compile(r"\bRMI ABI version (\d{1,3})\.(\d{1,3})")
 RMI_REFUSED = re.compile(r"\bUnsupported RMI ABI .*")
+# arch/arm64/kernel/rmi.c of the later series sets the RMM up after it printed the version.
+RMM_FAILED = re.compile(
+    r"\bRMM (?:config set|activate) failed|\bUnsupported PAGE_SIZE for RMM|\bGPT Level1 table missing for .*"
+    r"|\bGranule tracking for region isn.{1,6}t fine/conventional.*"
+)
 RSI_REFUSED = re.compile(r"\bRME: (?:RMM doesn't support RSI version .*|RSI version \S{1,12} not supported)")
 PFR0 = "/sys/devices/system/cpu/cpu0/regs/identification/id_aa64pfr0_el1"
 
@@ -33,6 +38,8 @@ def realm_manager(report: HostReport, check: Check) -> Finding:
     """KVM found a realm management monitor that speaks its language."""
     if refused := report.log.find(RMI_REFUSED):
         return failed(refused[0], "version")
+    if broken := report.log.find(RMM_FAILED):
+        return failed(broken[0], "set-up")
     match = report.log.find(RMI)
     if match is None:
         return failed("KVM found no RMM") if report.log.whole else unknown(report.section("dmesg").why)

@@ -119,8 +119,8 @@ def asids(report: HostReport, check: Check) -> Finding:
     if match := report.log.find(SUPPORTED):
         return passed(match[0]) if int(match[1]) > 0 else failed(match[0])
     leaf = report.cpuid.leaf(LEAF)
-    least = leaf.edx if leaf else None
-    if leaf is None and (answer := report.snphost.get("Minimum ASID value for SEV-enabled")):
+    least = leaf.edx if leaf else report.cpuid.values.get("minimum sev guest asid")
+    if least is None and (answer := report.snphost.get("Minimum ASID value for SEV-enabled")):
         least = number(answer.value)
     if least is None:
         return unknown(report.section("cpuid").why)

@@ -80,6 +80,10 @@ def cpuid(report: HostReport, check: Check) -> Finding:
     said = report.cpuid.says("SEV-SNP: SEV secure nested paging")
     if said is False:
         return failed("no SEV-SNP")
+    count = report.cpuid.values.get("number of vm permission levels")
+    if said and count is not None:
+        seen = f"SEV-SNP, {count} VMPLs"
+        return passed(seen) if count >= check.number("vmpls") else failed(seen)
     vmpls_said = report.snphost.get("Number of VMPLs")
     tool = report.snphost.passed("Secure Nested Paging (SEV-SNP)")
     if tool is False:

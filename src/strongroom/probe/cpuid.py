@@ -19,8 +19,9 @@ _DUMP = re.compile(
     r"^\s*CPUID ([0-9a-fA-F]{8}): ([0-9a-fA-F]{8})-([0-9a-fA-F]{8})-([0-9a-fA-F]{8})-([0-9a-fA-F]{8})"
     r"(?:.*?\[SL ([0-9a-fA-F]{2})\])?"
 )
-_SAID = re.compile(r"^\s*(\S[^=]{2,80}?)\s*=\s*(true|false)\b")
-_VALUE = re.compile(r"^\s*(\S[^=]{2,80}?)\s*=\s*(?:0x[0-9a-fA-F]{1,16} \((\d{1,12})\)|(\d{1,12}))\s*$")
+# A dump in a comment or in a mail has its marks before the captions.
+_SAID = re.compile(r"^[\s/#>*|]*([^\s/#>*|][^=]{2,80}?)\s*=\s*(true|false)\b")
+_VALUE = re.compile(r"^[\s/#>*|]*([^\s/#>*|][^=]{2,80}?)\s*=\s*(?:0x[0-9a-fA-F]{1,16} \((\d{1,12})\)|(\d{1,12}))\s*$")
 
 
 class Registers(NamedTuple):

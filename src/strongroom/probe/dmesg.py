@@ -19,8 +19,10 @@ _LEVEL = re.compile(r"^<\d{1,3}>")
 _CLOCK = re.compile(r"^(?:\[[^\[\]]{5,24} \d\d:\d\d:\d\d \d{4}\]|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,6}[+-]\d\d:\d\d) ")
 _FACILITY = re.compile(r"^(?:kern|user|daemon|syslog) *: *(?:emerg|alert|crit|err|warn|notice|info|debug) *: ")
 _STAMP = re.compile(r"^\s*\[\s*(\d{1,9})\.(\d{1,9})\s*\](?:\s*\[\s*[TC]\d{1,9}\s*\])?\s?")
-# journalctl's short form, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
-_SYSLOG = re.compile(r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel: ?")
+# journalctl's short and precise forms, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
+_SYSLOG = re.compile(
+    r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel: ?"
+)
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ class HostReport:
         )
 
 
-_BOOT = re.compile(r"^(?:Kernel command line|Command line): (.*)")
+_BOOT = re.compile(r"(?:^|[\]:] )(?:Kernel command line|Command line): (.*)")
 
 
 def _from_log(log: dmesg.Log) -> linux.CommandLine:
