@@ -102,6 +102,10 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("RMM activate failed", "CCA-RMI", "fail", "update the firmware"),
         ("kvm [1]: Unsupported RMI ABI (v1.0 - v1.1) we want v2.0", "CCA-RMI", "fail", "same age"),
         ("RME: RMM doesn't support RSI version 1.0. Supported range: 2.0-2.1", "G-CCA", "fail", "RMM"),
+        # arch/x86/kernel/process.c; drivers/virt/coco/sev-guest, which only SEV-SNP has; arch/x86/coco/sev/core.c
+        ("process: using TDX aware idle routine", "G-TDX", "pass", ""),
+        ("sev-guest sev-guest: Initialized SEV guest driver (using VMPCK0 communication key)", "G-SNPDEV", "pass", ""),
+        ("SEV: APIC: wakeup_secondary_cpu() replaced with wakeup_cpu_via_vmgexit()", "G-KIND", "pass", ""),
         # arch/x86/kernel/cpu/mshyperv.c; enum hv_isolation_type: 1 VBS, 2 SEV-SNP, 3 TDX
         ("Hyper-V: Isolation Config: Group A 0x1, Group B 0xba2", "G-KIND", "pass", ""),
         ("Hyper-V: Isolation Config: Group A 0x1, Group B 0xbe3", "G-TDX", "pass", ""),

@@ -333,3 +333,18 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
         assert (said(found, "SNP-CPUID").verdict, said(found, "SEV-ASID").verdict) == ("pass", "fail"), prefix
     fewer = judged("cpuid", lines[0], lines[1].replace("4", "1"))
     assert said(fewer, "SNP-CPUID").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "check", "verdict"),
+    [
+        # coreutils' ls, where it was asked for what is not there, and where one of two devices tells enough
+        (("ls: cannot access '/dev/sgx_enclave': No such file or directory",), "SGX-DEV", "fail"),
+        (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
+        (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
+        (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
+        (("ls: cannot access '/dev/sgx_vepc': No such file or directory",), "SGX-DEV", "unknown"),
+    ],
+)
+def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
+    assert said(judged("devices", *lines), check).verdict == verdict

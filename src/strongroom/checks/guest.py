@@ -57,15 +57,14 @@ def status_register(report: HostReport, check: Check) -> Finding:
 @judges("G-SNPDEV")
 def report_device(report: HostReport, check: Check) -> Finding:
     """/dev/sev-guest, which paravisors hide: Azure's evidence comes from its vTPM."""
-    devices = report.section("devices")
     if "/dev/sev-guest" in report.nodes:
         return passed("/dev/sev-guest")
     if "sev-snp" not in role.kinds(report):
         return unknown("nothing says that this is a SEV-SNP guest")
-    if devices.complete:
+    if report.lacks("/dev/sev-guest"):
         return failed("no /dev/sev-guest")
     match = report.log.find(SNP_DRIVER)
-    return passed(match[0]) if match else unknown(devices.why)
+    return passed(match[0]) if match else unknown(report.section("devices").why)
 
 
 @judges("G-VMPL")
@@ -95,10 +94,9 @@ def quote_device(report: HostReport, check: Check) -> Finding:
     """The driver that makes TD reports."""
     if "/dev/tdx_guest" in report.nodes:
         return passed("/dev/tdx_guest")
-    section = report.section("devices")
     if "tdx" not in role.kinds(report):
         return unknown("nothing says that this is a TDX guest")
-    return failed("no /dev/tdx_guest") if section.complete else unknown(section.why)
+    return failed("no /dev/tdx_guest") if report.lacks("/dev/tdx_guest") else unknown(report.section("devices").why)
 
 
 @judges("G-TSM")

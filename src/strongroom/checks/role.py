@@ -17,7 +17,10 @@ MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
-TDX_GUEST = re.compile(r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b")
+TDX_GUEST = re.compile(
+    r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b"
+    r"|\bprocess: using TDX aware idle routine\b"
+)
 # Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
 SYSTEMD = re.compile(
     r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
@@ -26,7 +29,8 @@ REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d
 # arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
 SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
 SNP_GUEST = re.compile(
-    r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table)"
+    r"\bSEV: (?:SNP guest platform devices? initialized|SNP running at VMPL\d|Using SNP CPUID table"
+    r"|APIC: wakeup_secondary_cpu\(\) replaced with wakeup_cpu_via_vmgexit)|\bInitialized SEV guest driver\b"
 )
 # arch/x86/kernel/cpu/mshyperv.c: the last digit of group B is enum hv_isolation_type; all that a guest of Azure's tells of
 # the hardware below its paravisor.

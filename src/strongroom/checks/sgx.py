@@ -115,21 +115,17 @@ def log(report: HostReport, check: Check) -> Finding:
 def devices(report: HostReport, check: Check) -> Finding:
     """Both devices for a group of their own, on a /dev that code may be mapped from."""
     missing = [path for path in DEVICES if path not in report.nodes]
-    section = report.section("devices")
-    if missing:
-        legacy = "/dev/isgx" in report.nodes
-        if legacy or section.complete:
-            return failed(
-                f"no {', '.join(missing)}" + (", but /dev/isgx" if legacy else ""), "legacy" if legacy else "none"
-            )
-        return unknown(section.why)
-    for path in DEVICES:
+    legacy = "/dev/isgx" in report.nodes
+    if missing and (legacy or any(report.lacks(path) for path in missing)):
+        isgx = ", but /dev/isgx" if legacy else ""
+        return failed(f"no {', '.join(missing)}{isgx}", "legacy" if legacy else "none")
+    modes = {path: report.nodes[path].mode for path in DEVICES if path in report.nodes}
+    for path, mode in modes.items():
         node = report.nodes[path]
-        if node.mode is None:
-            return unknown(f"{path}: permissions were not read")
-        grouped = node.mode[4:6] == "rw" and node.group != "root"
-        if not grouped and node.mode[7:9] != "rw":
-            return failed(f"{path} is {node.mode} {node.owner}:{node.group}")
+        if mode and not (mode[4:6] == "rw" and node.group != "root") and mode[7:9] != "rw":
+            return failed(f"{path} is {mode} {node.owner}:{node.group}")
+    if missing or None in modes.values():
+        return unknown(report.section("devices").why if missing else "permissions were not read")
     options = report.sysfs.get(DEV_MOUNT)
     if options is None:
         return unknown(f"mount options of /dev: {report.section('sysfs').why}")

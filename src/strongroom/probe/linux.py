@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from strongroom.probe.text import assignments, number, version
 
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
+_ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
 _LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
@@ -143,6 +144,11 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
         elif line.startswith("/dev/") and len(line.split()) == 1:
             found.setdefault(line.strip(), Node())
     return found
+
+
+def absent(lines: Sequence[str]) -> frozenset[str]:
+    """Paths that ``ls`` was asked for and did not find."""
+    return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
 
 
 def units(lines: Sequence[str]) -> dict[str, Unit]:

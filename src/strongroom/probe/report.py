@@ -60,6 +60,7 @@ class HostReport:
     sysfs: Mapping[str, str] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
     nodes: Mapping[str, linux.Node] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
     ram: linux.Memory = field(default_factory=linux.Memory)
     dmi: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, linux.Unit] = field(default_factory=dict)
@@ -100,6 +101,10 @@ class HostReport:
     def section(self, name: str) -> Section:
         """A section's state; one that was not probed is neither present nor complete."""
         return self.sections.get(name, Section())
+
+    def lacks(self, path: str) -> bool:
+        """Whether a device file is not there: ls says so, or all that there are were listed."""
+        return path not in self.nodes and (path in self.absent or self.section("devices").complete)
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> HostReport:
@@ -149,6 +154,7 @@ class HostReport:
             sysfs=sysfs,
             modules=frozenset(name for line in lines("modules") for name in line.split()[:1]),
             nodes=linux.devices(lines("devices")),
+            absent=linux.absent(lines("devices")),
             ram=linux.memory(lines("iomem")),
             dmi=assignments(lines("dmi")),
             units=linux.units(lines("units")),
