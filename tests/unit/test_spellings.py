@@ -55,6 +55,10 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("ccp 0000:45:00.1: SEV firmware updated from 1.49.3 to 1.55.21", "SEV-CCP", "pass", ""),
         # drivers/iommu/amd/init.c of the SNP host series, 5.19 to 6.5
         ("AMD-Vi: SNP enabled", "SNP-IOMMU", "pass", ""),
+        ("SEV-SNP: IOMMU is either disabled or configured in passthrough mode.", "SNP-IOMMU", "fail", "iommu=pt"),
+        ("AMD-Vi: SNPSup is disabled (devid: 00:00.2)", "SNP-IOMMU", "fail", "north bridge"),
+        # arch/x86/kvm/svm/sev.c, as people write it down
+        ("kvm_amd: SEV-SNP disabled (ASIDs 0-0)", "SNP-STATE", "fail", "minimum ASID"),
         # arch/x86/virt/vmx/tdx/tdx.c before 6.8 (a call that faulted); of 5.19; Documentation/arch/x86/tdx.rst; 7.1
         ("tdx: not enabled by BIOS.", "TDX-MODLOG", "fail", "SEAM loader"),
         ("tdx: Cannot enable TDX on TDX disabled platform", "TDX-MODLOG", "fail", "SEAM loader"),

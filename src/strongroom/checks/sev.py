@@ -26,7 +26,7 @@ LOADED = re.compile(r"\bccp(?: \S{1,20})?: sev enabled")
 UPDATED = re.compile(r"\bSEV firmware update(?: successful|d from \d)")
 # kvm_amd: "SEV-ES enabled (ASIDs 1 - 99)", with three kinds and three states.
 ASIDS = re.compile(
-    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) - (?P<b>\d{1,6})\)"
+    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) ?- ?(?P<b>\d{1,6})\)"
 )
 # Before that wording: "SEV-ES and SEV-SNP supported: 99 ASIDs". It is said before the firmware is asked.
 SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")

@@ -30,10 +30,12 @@ NOT_SET_UP = re.compile(
 )
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled|\bAMD-Vi: SNP enabled\b")
 IOMMU_OFF = re.compile(
-    r"\bSNP: IOMMU (?:is )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
+    r"\bSNP: IOMMU (?:is )?(?:either )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
 )
 IOMMU_V2 = re.compile(r"\bSNP: IOMMU is configured with V2 page table mode")
-IOMMU_NO_SNP = re.compile(r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled")
+IOMMU_NO_SNP = re.compile(
+    r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled|\bSNPSup is disabled \(devid"
+)
 SEV_API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 INIT_FAILED = re.compile(
     r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE
