@@ -104,6 +104,8 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("RMI: RMI ABI version 1.0", "CCA-RMI", "pass", ""),
         ("kvm [1]: RMI ABI version 1.0", "CCA-RMI", "pass", ""),
         ("RMM activate failed", "CCA-RMI", "fail", "update the firmware"),
+        # Trusted Firmware-A services/std_svc/rmmd/rmmd_main.c
+        ("ERROR:   RMM init failed: -2", "CCA-RMI", "fail", "update the firmware"),
         ("kvm [1]: Unsupported RMI ABI (v1.0 - v1.1) we want v2.0", "CCA-RMI", "fail", "same age"),
         ("RME: RMM doesn't support RSI version 1.0. Supported range: 2.0-2.1", "G-CCA", "fail", "RMM"),
         # arch/x86/kernel/process.c; drivers/virt/coco/sev-guest, which only SEV-SNP has; arch/x86/coco/sev/core.c

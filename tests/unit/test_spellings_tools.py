@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.catalog.load import checks as catalogue
 from strongroom.checks.verdict import CheckResult
 from tests.unit.test_spellings import judged, said
 
@@ -146,58 +145,6 @@ def test_test_sgx_tells_enclave_memory_by_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "verdict"),
-    [
-        # nvidia-smi conf-compute -f, -e and -grs of NVIDIA's deployment guide; go-tpm-tools pull request 542
-        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: ready"), "pass"),
-        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: not-ready"), "fail"),
-        (("CC status: ON", "Confidential Compute GPUs Ready state: ready"), "unknown"),
-        (("CC Mode : Off",), "fail"),
-        (("CC feature: OFF",), "fail"),
-        (("No CC capable devices found",), "fail"),
-    ],
-)
-def test_nvidia_smi_says_it_in_two_ways(lines: tuple[str, ...], verdict: str) -> None:
-    assert said(judged("nvidia-smi-conf-compute", *lines), "GPU-SMI").verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("lines", "verdict"),
-    [
-        # NVIDIA/gpu-admin-tools before v2024.12.06, and how newer versions call a device
-        (("INFO Selected GPU 0000:a3:00.0 H100-SXM 0x2330 BAR0 0x98042000000", "gpu.error.GpuError: Unexpected CC state 0x2"), "fail"),
-        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is on",), "pass"),
-        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is off",), "fail"),
-        (("ERROR Querying CC mode is not supported on GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000",), "fail"),
-    ],
-)  # fmt: skip
-def test_nvidias_tools_of_several_ages(lines: tuple[str, ...], verdict: str) -> None:
-    assert said(judged("nvidia-gpu-tools", *lines), "GPU-MODE").verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("device", "known"),
-    [
-        ("2322", True),
-        ("233d", True),
-        ("233b", True),
-        ("2901", True),
-        ("2bb5", True),
-        ("3182", True),
-        ("31c2", True),
-        ("2329", True),
-        ("232c", True),
-        ("233a", True),
-        ("2348", True),
-        ("20b5", False),
-    ],
-)
-def test_gpus_of_nvidias_own_list_and_newer_ones_are_known(device: str, known: bool) -> None:
-    line = f"c1:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:{device}] (rev a1)"
-    assert said(judged("lspci", line), "GPU-ID").verdict == ("pass" if known else "fail")
-
-
-@pytest.mark.parametrize(
     ("code", "remedy"), [("0xe011", "register the platform"), ("0xb010", "reach its PCCS"), ("0x11001", "journal")]
 )
 def test_the_cause_of_a_missing_quote_is_named_and_not_its_consequence(code: str, remedy: str) -> None:
@@ -210,11 +157,6 @@ def test_the_cause_of_a_missing_quote_is_named_and_not_its_consequence(code: str
     )
     found = said(judged("units", *lines), "TDX-QGS")
     assert (found.verdict, remedy in found.remedy) == ("fail", True), found
-
-
-def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
-    line = "ERROR The nvidia driver appears to be using GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000, aborting."
-    assert said(judged("nvidia-gpu-tools", line), "GPU-VFIO").verdict == "fail"
 
 
 # tools/quote_wrapper's qgs of SGXDataCenterAttestationPrimitives; journalctl -u and qgs in the foreground have no heading.
@@ -288,10 +230,6 @@ def test_flags_that_lscpu_folded_are_all_there() -> None:
     assert said(judged("cpuinfo", *lines, *flags), "SEV-FLAGS").verdict == "pass"
     missing = said(judged("cpuinfo", *lines, *flags[:2], "          es debug_swap"), "SEV-FLAGS")
     assert (missing.verdict, missing.seen) == ("fail", "without sev_snp")
-
-
-def test_the_tables_of_gpus_on_both_sides_are_the_same() -> None:
-    assert catalogue().check("GPU-ID").table("ids") == catalogue().check("G-GPU").table("ids")
 
 
 @pytest.mark.parametrize(

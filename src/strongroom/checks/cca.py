@@ -14,9 +14,10 @@ from strongroom.probe.text import bits, hexadecimal
 # KVM's in the out-of-tree series; the later ones moved it to arch/arm64/kernel/rmi.c, where it has no "kvm [1]: ".
 RMI = re.compile(r"\bRMI ABI version (\d{1,3})\.(\d{1,3})")
 RMI_REFUSED = re.compile(r"\bUnsupported RMI ABI .*")
-# arch/arm64/kernel/rmi.c of the later series sets the RMM up after it printed the version.
+# arch/arm64/kernel/rmi.c of the later series sets the RMM up after it printed the version; before it, a console's log has
+# what Trusted Firmware-A's rmmd_main.c said.
 RMM_FAILED = re.compile(
-    r"\bRMM (?:config set|activate) failed|\bUnsupported PAGE_SIZE for RMM|\bGPT Level1 table missing for .*"
+    r"\bRMM (?:config set|activate) failed|\bRMM init failed: -?\d{1,10}|\bUnsupported PAGE_SIZE for RMM|\bGPT Level1 table missing for .*"
     r"|\bGranule tracking for region isn.{1,6}t fine/conventional.*"
 )
 RSI_REFUSED = re.compile(r"\bRME: (?:RMM doesn't support RSI version .*|RSI version \S{1,12} not supported)")

@@ -35,7 +35,7 @@ def _identify(report: HostReport, check: Check) -> Finding:
     known = check.table("ids")
     strange = [device for device in found if not any(device.device_id.startswith(prefix) for prefix in known)]
     if strange:
-        return failed(", ".join(f"{device.address} is 10de:{device.device_id}" for device in strange))
+        return failed(", ".join(f"{device.address} is {device.device_id}" for device in strange))
     names = dict.fromkeys(str(known[prefix]) for d in found for prefix in known if d.device_id.startswith(prefix))
     return passed(f"{len(found)} x {', '.join(names)}")
 

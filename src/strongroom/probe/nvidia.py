@@ -30,6 +30,10 @@ _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
 _REGISTER = re.compile(r"\bBAR0 read (0x[0-9a-f]{1,8}) = (0x[0-9a-f]{1,8})", re.IGNORECASE)
 _LSPCI = re.compile(rf"^{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
+# The same without -nn: a kind of device for its class, and a number only where lspci knows no name.
+_NAMED = re.compile(
+    rf"^{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
+)
 _DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
 _CAPTIONS = {
@@ -44,8 +48,9 @@ _GPU_CLASSES = ("0300", "0302")
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU or NVSwitch: PCI address, device id (four hexadecimal digits), modes and driver where they were told.
+    """A GPU or NVSwitch: PCI address, device id, modes and driver where they were told.
 
+    The device id is four hexadecimal digits, or lspci's name in small letters where it printed no number.
     A mode that was set and waits for a reset is ``pending``: the mode that counts is still the old one.
     """
 
@@ -119,7 +124,7 @@ def _with(device: Device, kind: str, mode: str) -> Device:
 
 
 def lspci(lines: Sequence[str]) -> dict[str, Device]:
-    """NVIDIA's GPUs and NVSwitches of ``lspci -nnk``, by address, with the driver in use."""
+    """NVIDIA's GPUs and NVSwitches of ``lspci``, best ``-nnk``, by address, with the driver in use."""
     found: dict[str, Device] = {}
     current: str | None = None
     for line in lines:
@@ -128,6 +133,9 @@ def lspci(lines: Sequence[str]) -> dict[str, Device]:
             current = _address(match[1]) if gpu or match[3] == "0680" else None  # 0680: bridges, NVSwitches are
             if current:
                 found.setdefault(current, Device(current, not gpu, match[4].lower()))
+        elif match := _NAMED.match(line):
+            current = _address(match[1])
+            found.setdefault(current, Device(current, match[2] == "Bridge", match[3].lower()))
         elif line[:1] not in (" ", "\t"):
             current = None
         elif current and (driver := _DRIVER.match(line)):

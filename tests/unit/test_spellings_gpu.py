@@ -1,0 +1,83 @@
+"""Spellings of NVIDIA's tools and lspci, in the wording of the sources that stand beside the lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from strongroom.catalog.load import checks as catalogue
+from tests.unit.test_spellings import judged, said
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # nvidia-smi conf-compute -f, -e and -grs of NVIDIA's deployment guide; go-tpm-tools pull request 542
+        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: ready"), "pass"),
+        (("CC status: ON", "CC Environment: PRODUCTION", "Confidential Compute GPUs Ready state: not-ready"), "fail"),
+        (("CC status: ON", "Confidential Compute GPUs Ready state: ready"), "unknown"),
+        (("CC Mode : Off",), "fail"),
+        (("CC feature: OFF",), "fail"),
+        (("No CC capable devices found",), "fail"),
+    ],
+)
+def test_nvidia_smi_says_it_in_two_ways(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("nvidia-smi-conf-compute", *lines), "GPU-SMI").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # NVIDIA/gpu-admin-tools before v2024.12.06, and how newer versions call a device
+        (("INFO Selected GPU 0000:a3:00.0 H100-SXM 0x2330 BAR0 0x98042000000", "gpu.error.GpuError: Unexpected CC state 0x2"), "fail"),
+        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is on",), "pass"),
+        (("INFO Nvidia 0000:17:00.0 BAR0 0xa0000000 devid 0x2bb5 CC mode is off",), "fail"),
+        (("ERROR Querying CC mode is not supported on GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000",), "fail"),
+    ],
+)  # fmt: skip
+def test_nvidias_tools_of_several_ages(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("nvidia-gpu-tools", *lines), "GPU-MODE").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("device", "known"),
+    [
+        ("2322", True),
+        ("233d", True),
+        ("233b", True),
+        ("2901", True),
+        ("2bb5", True),
+        ("3182", True),
+        ("31c2", True),
+        ("2329", True),
+        ("232c", True),
+        ("233a", True),
+        ("2348", True),
+        ("20b5", False),
+    ],
+)
+def test_gpus_of_nvidias_own_list_and_newer_ones_are_known(device: str, known: bool) -> None:
+    numbered = f"c1:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:{device}] (rev a1)"
+    plain = f"c1:00.0 3D controller: NVIDIA Corporation Device {device} (rev a1)"
+    for line in (numbered, plain):
+        assert said(judged("lspci", line), "GPU-ID").verdict == ("pass" if known else "fail")
+
+
+# pci.ids: what lspci prints without -nn.
+@pytest.mark.parametrize(
+    ("name", "known"), [("GH100 [H200 SXM 141GB]", True), ("GB110 [B300 SXM6 AC]", True), ("AD102GL [L40S]", False)]
+)
+def test_a_gpu_is_known_by_lspcis_name_for_it(name: str, known: bool) -> None:
+    found = judged(
+        "lspci", f"c1:00.0 3D controller: NVIDIA Corporation {name} (rev a1)", "\tKernel driver in use: nvidia"
+    )
+    assert said(found, "GPU-ID").verdict == ("pass" if known else "fail")
+    assert said(found, "GPU-VFIO").verdict == ("fail" if known else "skip")
+
+
+def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
+    line = "ERROR The nvidia driver appears to be using GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000, aborting."
+    assert said(judged("nvidia-gpu-tools", line), "GPU-VFIO").verdict == "fail"
+
+
+def test_the_tables_of_gpus_on_both_sides_are_the_same() -> None:
+    assert catalogue().check("GPU-ID").table("ids") == catalogue().check("G-GPU").table("ids")
