@@ -59,6 +59,9 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("AMD-Vi: SNPSup is disabled (devid: 00:00.2)", "SNP-IOMMU", "fail", "north bridge"),
         # arch/x86/kvm/svm/sev.c, as people write it down
         ("kvm_amd: SEV-SNP disabled (ASIDs 0-0)", "SNP-STATE", "fail", "minimum ASID"),
+        # arch/x86/kvm/svm/sev.c, where the least ASID is 0
+        ("kvm_amd: SEV-ES enabled (ASIDs 0 - 4294967295)", "SEV-ASID", "fail", "minimum ASID"),
+        ("kvm_amd: SEV-ES disabled (ASIDs 1 - 4294967295)", "SEV-ASID", "fail", "minimum ASID"),
         # arch/x86/virt/vmx/tdx/tdx.c before 6.8 (a call that faulted); of 5.19; Documentation/arch/x86/tdx.rst; 7.1
         ("tdx: not enabled by BIOS.", "TDX-MODLOG", "fail", "SEAM loader"),
         ("tdx: Cannot enable TDX on TDX disabled platform", "TDX-MODLOG", "fail", "SEAM loader"),

@@ -286,3 +286,42 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
 )
 def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
     assert said(judged("devices", *lines), check).verdict == verdict
+
+
+# tools/SGXPlatformRegistration of SGXDataCenterAttestationPrimitives: the agent's log and its management tool.
+DONE = "[04-06-2024 03:05:54] INFO: Registration Flow - PLATFORM_ESTABLISHMENT or TCB_RECOVERY passed successfully."
+FLAG = "Registration process completed successfully."
+INDIRECT = (
+    "INFO: SGX MP Server configuration flag indicates that Registration Server won't save encrypted platform keys."
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        ((DONE,), "pass"),
+        (("INFO: Registration Flow - Registration status indicates registration is completed successfully.",), "pass"),
+        (("ERROR: Registration Flow - getRegistrationStatus failed, error: 4",), "fail"),
+        (("ERROR: Registration Flow - BIOS/MCHECK failed, reported error: 0x1A",), "fail"),
+        (("ERROR: Registration Flow - BIOS/MCHECK failed, reported error: 0x1A", DONE), "pass"),
+        (("INFO: Registration status indicates registration is completed unsuccessfully, and the error code is 130. ",), "fail"),
+        (("Registration is in progress.",), "fail"),
+        ((FLAG,), "pass"),
+        (("Last reported registration error code: 82", FLAG), "fail"),
+        ((FLAG, "Last reported registration error code: 82"), "fail"),
+        (("Last reported registration error code: 0",), "unknown"),
+        ((INDIRECT,), "unknown"),
+    ],
+)  # fmt: skip
+def test_the_registration_agent_says_what_the_bios_recorded(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("units", *lines), "TDX-MPA").verdict == verdict
+
+
+def test_the_agents_log_tells_of_indirect_registration() -> None:
+    assert said(judged("units", INDIRECT), "TDX-MPAIND").verdict == "info"
+    assert said(judged("units", DONE), "TDX-MPAIND").verdict == "unknown"
+
+
+def test_qgsds_lines_without_a_date_are_its_journal() -> None:
+    line = "qgsd[1412990]: [QPL] Failed to get quote config. Error code is 0xb011"
+    assert said(judged("units", line), "TDX-QGS").verdict == "fail"

@@ -26,7 +26,7 @@ LOADED = re.compile(r"\bccp(?: \S{1,20})?: sev enabled")
 UPDATED = re.compile(r"\bSEV firmware update(?: successful|d from \d)")
 # kvm_amd: "SEV-ES enabled (ASIDs 1 - 99)", with three kinds and three states.
 ASIDS = re.compile(
-    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,6}) ?- ?(?P<b>\d{1,6})\)"
+    r"\bSEV(?P<kind>-ES|-SNP|) (?P<state>enabled|disabled|unusable) \(ASIDs (?P<a>\d{1,10}) ?- ?(?P<b>\d{1,10})\)"
 )
 # Before that wording: "SEV-ES and SEV-SNP supported: 99 ASIDs". It is said before the firmware is asked.
 SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")
@@ -105,6 +105,11 @@ def flags(report: HostReport, check: Check) -> Finding:
     return failed(f"without {', '.join(missing)}")
 
 
+def any_asids(match: re.Match[str]) -> bool:
+    """Whether the range has any; a least ASID of 0, which hypervisors give their guests, leaves 4294967295 for -1."""
+    return 1 <= int(match["a"]) <= int(match["b"]) < 1 << 31
+
+
 @judges("SEV-ASID")
 def asids(report: HostReport, check: Check) -> Finding:
     """KVM's last word first, then CPUID: a minimum SEV-only ASID of 1 leaves none for SEV-ES and SEV-SNP."""
@@ -113,8 +118,8 @@ def asids(report: HostReport, check: Check) -> Finding:
     if es is not None:
         if es["state"] == "unusable":
             return warned(es[0], "hiding")
-        return passed(es[0]) if 1 <= int(es["a"]) <= int(es["b"]) else failed(es[0])
-    if snp is not None and 1 <= int(snp["a"]) <= int(snp["b"]):
+        return passed(es[0]) if any_asids(es) else failed(es[0])
+    if snp is not None and any_asids(snp):
         return passed(snp[0])
     if match := report.log.find(SUPPORTED):
         return passed(match[0]) if int(match[1]) > 0 else failed(match[0])

@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted, msr_bits, msr_value, parameters_on
 from strongroom.checks.registry import judges
-from strongroom.checks.sev import ASIDS, LEAF, SNP_API, SUPPORTED, SYSCFG
+from strongroom.checks.sev import ASIDS, LEAF, SNP_API, SUPPORTED, SYSCFG, any_asids
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
@@ -266,7 +266,7 @@ def state(report: HostReport, check: Check) -> Finding:
         old = report.log.find(SUPPORTED)
         return unknown(f"{old[0]}: said whether SNP works or not" if old else report.section("dmesg").why)
     last = lines[-1]
-    usable = 1 <= int(last["a"]) <= int(last["b"])
+    usable = any_asids(last)
     if last["state"] == "enabled" and usable:
         return passed(last[0])
     return failed(last[0], None if usable else "asids")

@@ -1,18 +1,37 @@
-"""SGX registration variables of the BIOS, as efivarfs gives them: four bytes of attributes, then the variable.
+"""SGX registration variables of the BIOS, as efivarfs gives them: four bytes of attributes, then the variable. Without them,
+what the registration agent said of them.
 
 Source: SGXDataCenterAttestationPrimitives, tools/SGXPlatformRegistration/include/UefiVar.h: a status variable has
 u16 version, u16 size, u16 status flags (bit 0 registration complete, bit 1 package info complete) and u8 error code; a
-configuration variable has u16 version, u16 size, u16 flags (bit 0: the registration server does not save keys).
+configuration variable has u16 version, u16 size, u16 flags (bit 0: the registration server does not save keys). The agent's
+words are those of RegistrationService.cpp and of the management tool's main.cpp beside it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _ATTRIBUTES = 4
 STATUS = "SgxRegistrationStatus"
 CONFIGURATION = "SgxRegistrationConfiguration"
+_DONE = re.compile(
+    r"\b(?:PLATFORM_ESTABLISHMENT or TCB_RECOVERY|ADD_REQUEST) passed successfully"
+    r"|\bregistration is completed successfully"
+)
+_COMPLETE = re.compile(
+    r"\bRegistration process completed successfully"
+)  # the flag alone: the error code is asked for by itself
+_NOT_DONE = re.compile(
+    r"\bRegistration is in progress\.|\bRegistration Flow - (?:(?:.{1,40} or TCB_RECOVERY|ADD_REQUEST) failed"
+    r"|getRegistrationStatus failed|Registration not complete)"
+)
+_ERROR = re.compile(
+    r"\bBIOS/MCHECK failed, reported error: 0x([0-9A-F]{2})\b|\bregistration error code: ([0-9a-f]{1,2})$"
+)
+_ERROR_NUMBER = re.compile(r"\bregistration is completed unsuccessfully, and the error code is (\d{1,3})")
+_INDIRECT = re.compile(r"\bRegistration Server won't save encrypted platform keys")
 
 
 @dataclass(frozen=True)
@@ -39,8 +58,30 @@ def parse(lines: Sequence[str]) -> dict[str, bytes]:
     return found
 
 
-def registration(variables: Mapping[str, bytes]) -> Registration:
-    """What the two variables say."""
+def told(lines: Sequence[str]) -> Registration:
+    """The last words of the registration agent's log, or of its management tool."""
+    found = Registration()
+    for line in lines:
+        if _DONE.search(line):
+            found = replace(found, complete=True, error=0)
+        elif _COMPLETE.search(line):
+            found = replace(found, complete=True, error=found.error or 0)
+        elif match := _ERROR.search(line.rstrip()):
+            if code := int(match[1] or match[2], 16):
+                found = replace(found, complete=False, error=code)
+        elif match := _ERROR_NUMBER.search(line):
+            found = replace(found, complete=True, error=int(match[1]))
+        elif _NOT_DONE.search(line):
+            found = replace(found, complete=False, error=0)
+        elif _INDIRECT.search(line):
+            found = Registration(complete=False, error=0, indirect=True)
+    return found
+
+
+def registration(variables: Mapping[str, bytes], lines: Sequence[str] = ()) -> Registration:
+    """What the two variables say, or without them the agent's lines."""
+    if STATUS not in variables and CONFIGURATION not in variables:
+        return told(lines)
     status = variables.get(STATUS, b"")[_ATTRIBUTES:]
     configuration = variables.get(CONFIGURATION, b"")[_ATTRIBUTES:]
     return Registration(

@@ -15,7 +15,7 @@ _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "fa
 _LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
 _LISTED = re.compile(r"^\W{0,4}([\w@:.-]{1,120}\.service)\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s")
 _NO_UNIT = re.compile(r"^Unit ([\w@:.-]{1,120}\.service) could not be found")
-_JOURNAL = re.compile(r"^\S.{4,80} ([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
+_JOURNAL = re.compile(r"^(?:\S.{4,80} )?([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
 # journalctl -u prints no unit's name: whose lines these are is told by the program, and of qgs's own output by its words.
 _PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
 _QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")

@@ -165,7 +165,7 @@ class HostReport:
             snphost=snphosts.parse(lines("snphost")),
             firmware=psp.parse(lines("sev-status")),
             sgx=sgxtools.parse(lines("sgx-status")),
-            registration=efivar.registration(efivar.parse(lines("efivars"))),
+            registration=efivar.registration(efivar.parse(lines("efivars")), (*lines("efivars"), *lines("units"))),
             sysctl=assignments(lines("sysctl")),
             virt=assignments(lines("virt")),
             clock=linux.clock(lines("time")),
