@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.checks.verdict import CheckResult
+from strongroom.checks.verdict import CheckResult, HostJudgement
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -325,3 +325,30 @@ def test_the_agents_log_tells_of_indirect_registration() -> None:
 def test_qgsds_lines_without_a_date_are_its_journal() -> None:
     line = "qgsd[1412990]: [QPL] Failed to get quote config. Error code is 0xb011"
     assert said(judged("units", line), "TDX-QGS").verdict == "fail"
+
+
+# fortanix/rust-sgx sgxs-tools, sgx_detect/tests_abstraction.rs
+def detected(cache: str, launch: str, size: str) -> HostJudgement:
+    return judged(
+        "sgx-status",
+        "✔  SGX instruction set",
+        "  ✔  CPU support",
+        f"  {cache}  Enclave Page Cache",
+        f"    Total EPC size: {size}",
+        "✔  Flexible launch control",
+        f"  {launch} CPU support",
+    )
+
+
+def test_sgx_detect_marks_what_it_found() -> None:
+    found = detected("✔", "✔ ", "94.0MiB")
+    assert said(found, "SGX-CPUID").verdict == "pass"
+    assert said(found, "SGX-LEAF12").seen == "SGX1, 94 MiB of enclave memory"
+    assert said(detected("✔", "✔ ", "127.2GiB (no integrity protection)"), "SGX-LEAF12").verdict == "pass"
+    assert said(detected("✔", "no ", "94.0MiB"), "SGX-CPUID").verdict == "fail"
+    assert said(detected("?", "✔ ", "0.0MiB"), "SGX-LEAF12").verdict == "unknown"
+
+
+def test_a_quoted_answer_is_an_answer() -> None:
+    lines = ("> ✔  SGX instruction set", ">   ✘  CPU support", ">")
+    assert said(judged("sgx-status", *lines), "SGX-CPUID").verdict == "fail"

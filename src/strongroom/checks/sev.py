@@ -30,6 +30,8 @@ ASIDS = re.compile(
 )
 # Before that wording: "SEV-ES and SEV-SNP supported: 99 ASIDs". It is said before the firmware is asked.
 SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")
+# What it says of SEV alone is how many ASIDs are not for SEV-ES.
+SEV_SUPPORTED = re.compile(r"\bSEV supported: (\d{1,6}) ASIDs")
 
 
 @judges("SEV-CPU")
@@ -114,7 +116,7 @@ def any_asids(match: re.Match[str]) -> bool:
 def asids(report: HostReport, check: Check) -> Finding:
     """KVM's last word first, then CPUID: a minimum SEV-only ASID of 1 leaves none for SEV-ES and SEV-SNP."""
     ranges = {match["kind"]: match for match in report.log.all(ASIDS)}
-    es, snp = ranges.get("-ES"), ranges.get("-SNP")
+    sev, es, snp = ranges.get(""), ranges.get("-ES"), ranges.get("-SNP")
     if es is not None:
         if es["state"] == "unusable":
             return warned(es[0], "hiding")
@@ -123,6 +125,10 @@ def asids(report: HostReport, check: Check) -> Finding:
         return passed(snp[0])
     if match := report.log.find(SUPPORTED):
         return passed(match[0]) if int(match[1]) > 0 else failed(match[0])
+    if sev is not None:  # the range of SEV begins with the minimum
+        return passed(sev[0]) if int(sev["a"]) > 1 else failed(sev[0])
+    if (match := report.log.find(SEV_SUPPORTED)) and int(match[1]) in check.numbers("all"):
+        return failed(match[0])
     leaf = report.cpuid.leaf(LEAF)
     least = leaf.edx if leaf else report.cpuid.values.get("minimum sev guest asid")
     if least is None and (answer := report.snphost.get("Minimum ASID value for SEV-enabled")):

@@ -24,10 +24,12 @@ TME_OFF = re.compile(
 KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range:? \[(\d{{1,6}}), (\d{{1,6}})\)")
 HIBERNATION = re.compile(rf"{_TDX}initialization failed: Hibernation support is enabled")
 INITIALISED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialized", re.IGNORECASE)
-INIT_FAILED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialization failed \((-\d{{1,3}})\)", re.IGNORECASE)
+INIT_FAILED = re.compile(rf"{_TDX}(?:(?:TDX[ -])?module )?initialization failed \((-\d{{1,3}})\)", re.IGNORECASE)
 NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNORECASE)
 # Kernels before 6.8 (tdx.c of the host series, and its predecessors): the call into the module faulted.
-NOT_ENABLED = re.compile(rf"{_TDX}(?:not enabled by BIOS|Cannot enable TDX on TDX disabled platform)")
+NOT_ENABLED = re.compile(
+    rf"{_TDX}(?:not enabled by BIOS|\[firmware bug\]: TDX is not enabled by BIOS|Cannot enable TDX on TDX disabled platform)"
+)
 # Of 7.1 and newer, which try at boot and say this on every machine without TDX, whoever made its CPU.
 NO_PLATFORM = re.compile(rf"{_TDX}TDX not supported by the host platform")
 # A call of the module's initialisation that it refused (tdx.h: TDH.SYS.KEY.CONFIG, INIT, LP.INIT, TDMR.INIT, CONFIG), by

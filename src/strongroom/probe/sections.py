@@ -38,6 +38,7 @@ class Section:
         return "; ".join(self.reasons) or ("not in what was probed" if self.present else "not probed")
 
 
+_QUOTE = re.compile(r"^(?:> ?)+")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -49,6 +50,12 @@ def clean(line: str) -> str:
         return text
     text = _COLOUR.sub("", text)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
+
+
+def _unquoted(lines: list[str]) -> list[str]:
+    """Without the marks of a quotation, where all lines have them: what was pasted into a thread is."""
+    quoted = all(line.startswith(">") for line in lines if line.strip())
+    return [_QUOTE.sub("", line) for line in lines] if quoted else lines
 
 
 def schema(lines: Sequence[str]) -> int | None:
@@ -85,8 +92,7 @@ def section(name: str, sections: Mapping[str, Sequence[str]]) -> Section:
     lines: list[str] = []
     reasons: list[str] = []
     complete, cut, source = False, False, None
-    for line in sections[name]:
-        text = clean(line)
+    for text in _unquoted([clean(line) for line in sections[name]]):
         if text == END:
             complete = True
         elif text.startswith(_MARKERS):

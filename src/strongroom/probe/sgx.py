@@ -1,4 +1,4 @@
-"""What SGX tools print: test-sgx (old and 2.x) and Gramine's is-sgx-available."""
+"""What SGX tools print: test-sgx (old and 2.x), Gramine's is-sgx-available and Fortanix's sgx-detect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ _OLD_EPC = re.compile(r"^size of EPC section in Processor Reserved Memory, (\d{1
 _CONTROL = re.compile(r"^Raw IA32_FEATURE_CONTROL: ([0-9a-fA-F]{1,16})$")
 _ECX = re.compile(r"\becx: ([0-9a-fA-F]{1,8})\b")
 _ANSWER = re.compile(r"^(.{3,120}?)\s*:\s*(true|false|0|1)$")
+
+# sgx-detect: marks under headings, words where colours are off; a question mark is no answer. Of a cache that is not marked
+# as found the size is no answer either: older versions do not know the kind of section that servers have.
+_MARK = re.compile(r"(✔|✘|yes|no )\s+(\S.*)")
+_DETECTED_EPC = re.compile(r"^Total EPC size: (\d{1,7}\.\d)([MG])iB\b")
+_DETECTED = {
+    ("SGX instruction set", "CPU support"): "supported",
+    ("Flexible launch control", "CPU support"): "launch_control",
+    ("SGX instruction set", "Enclave Page Cache"): "sgx1",
+}
 
 # Which tool's caption answers which question; the caption begins the line.
 _CAPTIONS = {
@@ -45,11 +55,17 @@ def parse(lines: Sequence[str]) -> SgxTool:
     epc: int | None = None
     control: int | None = None
     feature_bits: int | None = None
-    heading = ""
+    heading = section = ""
     for raw in lines:
         line = raw.strip()
         heading = line if line.endswith(")") else heading
-        if line in ("Supports SGX", "Does not support SGX"):
+        if mark := _MARK.match(line):
+            section = mark[2] if line.endswith(("SGX instruction set", "Flexible launch control")) else section
+            if (question := _DETECTED.get((section, mark[2]))) and answers[question] is None:
+                answers[question] = mark[1] in ("✔", "yes")
+        elif (match := _DETECTED_EPC.match(line)) and answers["sgx1"]:
+            epc = int(float(match[1]) * (1 << (20 if match[2] == "M" else 30)))
+        elif line in ("Supports SGX", "Does not support SGX"):
             answers["supported"] = line == "Supports SGX"
         elif match := _EPC.match(line):
             epc = (epc or 0) + (hexadecimal(match[1]) or 0)
