@@ -50,6 +50,13 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
             "launch control",
         ),
         ("sgx: sgx: The launch control MSRs are not writable", "SGX-LOG", "fail", "launch control"),
+        # drivers/crypto/ccp/psp-dev.c
+        (
+            "ccp 0000:05:00.2: psp: unable to access the device: you might be running a broken BIOS.",
+            "SEV-CCP",
+            "fail",
+            "BIOS",
+        ),
         # drivers/crypto/ccp/sev-dev.c, 6.9
         ("ccp 0000:45:00.1: SEV firmware updated from 1.49.3 to 1.55.21", "SEV-FWUPD", "info", ""),
         ("ccp 0000:45:00.1: SEV firmware updated from 1.49.3 to 1.55.21", "SEV-CCP", "pass", ""),

@@ -19,6 +19,7 @@ NO_ENCRYPTION = re.compile(r"\bSEV: memory encryption not enabled by BIOS")
 HARDWARE_ERROR = re.compile(r"\bSEV(?:-SNP)?: .*\bINIT\b.*(?:error )?0x13\b")
 CCP = re.compile(r"\bccp(?: \S{1,20})?: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
 API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+PSP_SHUT = re.compile(r"\bpsp: unable to access the device\b.*")
 INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
 SNP_API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 # What ccp says first of a processor that offers SEV, at boot and whenever it is loaded again.
@@ -147,6 +148,8 @@ def secure_processor(report: HostReport, check: Check) -> Finding:
         return passed(said[0] if said else "/dev/sev")
     if report.lacks("/dev/sev"):
         return failed("no /dev/sev" + ("" if "ccp" in report.modules else ", ccp is not loaded"))
+    if said is None and (broken := report.log.find(PSP_SHUT)):
+        return failed(broken[0])
     return passed(said[0]) if said else unknown(report.section("dmesg").why)
 
 
