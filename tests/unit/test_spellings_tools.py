@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.checks.verdict import CheckResult, HostJudgement
+from strongroom.checks.verdict import HostJudgement
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -144,85 +144,6 @@ def test_test_sgx_tells_enclave_memory_by_section() -> None:
     assert said(none, "SGX-LEAF12").verdict == "fail"
 
 
-@pytest.mark.parametrize(
-    ("code", "remedy"), [("0xe011", "register the platform"), ("0xb010", "reach its PCCS"), ("0x11001", "journal")]
-)
-def test_the_cause_of_a_missing_quote_is_named_and_not_its_consequence(code: str, remedy: str) -> None:
-    lines = (
-        "● qgsd.service - Intel(R) TD Quoting Generation Service",
-        "     Loaded: loaded (/usr/lib/systemd/system/qgsd.service; enabled; preset: enabled)",
-        "     Active: active (running) since Thu 2025-01-16 08:53:55 UTC; 1h 8min ago",
-        "Jan 16 08:55:49 host7 qgsd[73164]: tee_att_init_quote return 0x11001",
-        f"Jan 16 08:55:49 host7 qgsd[73164]: Error returned from the p_sgx_get_quote_config API. {code}",
-    )
-    found = said(judged("units", *lines), "TDX-QGS")
-    assert (found.verdict, remedy in found.remedy) == ("fail", True), found
-
-
-# tools/quote_wrapper's qgs of SGXDataCenterAttestationPrimitives; journalctl -u and qgs in the foreground have no heading.
-REFUSED = "tee_att_init_quote return 0x11001"
-MADE = (
-    "tee_att_init_quote return success",
-    "tee_att_get_quote_size return Success",
-    "tee_att_get_quote return Success",
-)
-
-
-@pytest.mark.parametrize(
-    "prefix", ["", "Jul 02 18:07:39 host7 qgsd[1515]: ", "2025-07-02T18:07:39+0200 a.b qgs[1515]: "]
-)
-def test_the_journal_alone_tells_that_no_quote_was_made(prefix: str) -> None:
-    lines = (
-        f"{prefix}[get_platform_quote_cert_data ../td_ql_logic.cpp:302] Error returned from the p_sgx_get_quote_config API. 0xe044",
-        f"{prefix}{REFUSED}",
-    )
-    found = said(judged("units", *lines), "TDX-QGS")
-    assert (found.verdict, found.seen) == ("fail", "qgsd logged 0xe044, 0x11001")
-
-
-def test_a_quote_that_was_made_since_undoes_what_failed_before() -> None:
-    def journal(*lines: str) -> CheckResult:
-        return said(judged("units", *(f"Jul 02 18:07:39 host7 qgsd[1515]: {line}" for line in lines)), "TDX-QGS")
-
-    assert journal(REFUSED, *MADE).verdict == "unknown"
-    assert journal(*MADE, REFUSED).verdict == "fail"
-    # The first quote finds no key; that it is made then is no failure.
-    assert journal("tee_att_get_quote_size return 0x1100f", "call tee_att_init_quote").verdict == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("lines", "check", "seen"),
-    [
-        # systemctl status, list-units, and where there is no such unit
-        (("● qgsd.service - Intel(R) TDQGS", "     Active: failed (Result: exit-code) since Thu"), "TDX-QGS", "failed"),
-        (
-            (
-                "* pccs.service - PCCS",
-                "     Loaded: loaded (/lib/systemd/system/pccs.service; enabled)",
-                "     Active: activating (auto-restart) (Result: exit-code) since Thu",
-            ),
-            "TDX-PCCS",
-            "activating",
-        ),
-        (("  aesmd.service loaded failed failed Intel(R) Architectural Enclave",), "SGX-SVC", "failed"),
-        (("Unit qgsd.service could not be found.",), "TDX-QGS", "no qgsd"),
-        # psw/ae/aesm_service of linux-sgx: active, and no quoting enclave
-        (
-            (
-                "● aesmd.service - Intel(R) Architectural Enclave Service Manager",
-                "   Active: active (running) since Thu",
-                "Oct 05 11:57:54 host7 aesm_service[17]: Failed to load QE3: 0x4004",
-            ),
-            "SGX-SVC",
-            "QE3",
-        ),
-    ],
-)
-def test_a_service_that_fails_is_said_to_in_several_ways(lines: tuple[str, ...], check: str, seen: str) -> None:
-    found = said(judged("units", *lines), check)
-    assert (found.verdict, seen in found.seen) == ("fail", True), found
-
-
 def test_flags_that_lscpu_folded_are_all_there() -> None:
     # util-linux's lscpu folds at the terminal's width, in the middle of a word or between two.
     lines = ("Vendor ID:  AuthenticAMD", "  Model name:  AMD EPYC 7443P 24-Core Processor")
@@ -242,6 +163,12 @@ def test_flags_that_lscpu_folded_are_all_there() -> None:
         (("# rdmsr -a c0010010", "f40000", "740000"), "SEV-SMEE", "fail"),
         (("$ sudo rdmsr -f 11:11 0x1401", "1"), "TDX-SEAMRR", "unknown"),
         (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr 0x1401", "0"), "TDX-SEAMRR", "fail"),
+        (("$ sudo rdmsr 0xa0", "1861"), "TDX-MCHECK", "fail"),
+        (("$ sudo rdmsr 0xa0", "0"), "TDX-MCHECK", "unknown"),
+        # system-report.sh of canonical/tdx, which asks CPU 0
+        (("SGX_AND_MCHECK_STATUS: 1861 (expected value: 0)",), "TDX-MCHECK", "fail"),
+        (("SGX_AND_MCHECK_STATUS: 0 (expected value: 0)",), "TDX-MCHECK", "unknown"),
     ],
 )
 def test_what_rdmsr_printed_is_a_register_of_the_cpus_that_were_asked(
@@ -286,45 +213,6 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
 )
 def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
     assert said(judged("devices", *lines), check).verdict == verdict
-
-
-# tools/SGXPlatformRegistration of SGXDataCenterAttestationPrimitives: the agent's log and its management tool.
-DONE = "[04-06-2024 03:05:54] INFO: Registration Flow - PLATFORM_ESTABLISHMENT or TCB_RECOVERY passed successfully."
-FLAG = "Registration process completed successfully."
-INDIRECT = (
-    "INFO: SGX MP Server configuration flag indicates that Registration Server won't save encrypted platform keys."
-)
-
-
-@pytest.mark.parametrize(
-    ("lines", "verdict"),
-    [
-        ((DONE,), "pass"),
-        (("INFO: Registration Flow - Registration status indicates registration is completed successfully.",), "pass"),
-        (("ERROR: Registration Flow - getRegistrationStatus failed, error: 4",), "fail"),
-        (("ERROR: Registration Flow - BIOS/MCHECK failed, reported error: 0x1A",), "fail"),
-        (("ERROR: Registration Flow - BIOS/MCHECK failed, reported error: 0x1A", DONE), "pass"),
-        (("INFO: Registration status indicates registration is completed unsuccessfully, and the error code is 130. ",), "fail"),
-        (("Registration is in progress.",), "fail"),
-        ((FLAG,), "pass"),
-        (("Last reported registration error code: 82", FLAG), "fail"),
-        ((FLAG, "Last reported registration error code: 82"), "fail"),
-        (("Last reported registration error code: 0",), "unknown"),
-        ((INDIRECT,), "unknown"),
-    ],
-)  # fmt: skip
-def test_the_registration_agent_says_what_the_bios_recorded(lines: tuple[str, ...], verdict: str) -> None:
-    assert said(judged("units", *lines), "TDX-MPA").verdict == verdict
-
-
-def test_the_agents_log_tells_of_indirect_registration() -> None:
-    assert said(judged("units", INDIRECT), "TDX-MPAIND").verdict == "info"
-    assert said(judged("units", DONE), "TDX-MPAIND").verdict == "unknown"
-
-
-def test_qgsds_lines_without_a_date_are_its_journal() -> None:
-    line = "qgsd[1412990]: [QPL] Failed to get quote config. Error code is 0xb011"
-    assert said(judged("units", line), "TDX-QGS").verdict == "fail"
 
 
 # fortanix/rust-sgx sgxs-tools, sgx_detect/tests_abstraction.rs

@@ -110,11 +110,12 @@ def key_partition(report: HostReport, check: Check) -> Finding:
 def seam_range(report: HostReport, check: Check) -> Finding:
     """Enabled and locked; enabled alone is a loader that never ran."""
     mask, base = msr_value(report, SEAMRR_MASK), msr_value(report, SEAMRR_BASE)
+    register = report.msr.get(SEAMRR_MASK)
+    if register and not register.all_set(11):
+        return failed(f"SEAMRR_MASK is {register}: not enabled")
     if isinstance(mask, Finding):
         return mask
     seen = f"SEAMRR_MASK is 0x{mask:x}"
-    if not bit(mask, 11):
-        return failed(f"{seen}: not enabled")
     if not bit(mask, 10):
         return failed(f"{seen}: enabled and not locked", "loader")
     if isinstance(base, Finding):
@@ -124,11 +125,12 @@ def seam_range(report: HostReport, check: Check) -> Finding:
 
 @judges("TDX-MCHECK")
 def mcheck(report: HostReport, check: Check) -> Finding:
-    """Zero is well. 0x1861 is a registration that the BIOS lost."""
+    """Zero on every CPU is well. 0x1861 is a registration that the BIOS lost."""
+    register = report.msr.get(MCHECK)
+    if bad := next((value for value, _ in register.values if value), 0) if register else 0:
+        return failed(f"MCHECK is 0x{bad:x}", f"0x{bad:x}")
     value = msr_value(report, MCHECK)
-    if isinstance(value, Finding):
-        return value
-    return passed("MCHECK is 0") if not value else failed(f"MCHECK is 0x{value:x}", f"0x{value:x}")
+    return value if isinstance(value, Finding) else passed("MCHECK is 0")
 
 
 @judges("TDX-PROD")

@@ -1,7 +1,8 @@
 """Model specific registers: ``<hex number> <hex value> [cpu list]``, one line for each value that a register has.
 
 A line without a CPU list holds for every CPU. Registers that differ between CPUs come on several lines with lists. Of what
-people paste, the value below a command ``rdmsr`` is that of one CPU, unless ``-a`` asked all of them.
+people paste, the value below a command ``rdmsr`` is that of one CPU, unless ``-a`` asked all of them, and so is what
+canonical/tdx's system-report.sh prints of a whole register.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from strongroom.probe.text import bit, bits
 
 _LINE = re.compile(r"^\s*(?:0x)?([0-9a-fA-F]{1,8})[\s:=]+(?:0x)?([0-9a-fA-F]{1,16})(?:\s+([0-9,-]{1,4096}))?\s*$")
 _RDMSR = re.compile(r"\brdmsr (?P<options>(?:-[^f\s]\S{0,20} (?:\d{1,5} )?)*)(?:0x)?(?P<number>[0-9a-fA-F]{1,8})\s*$")
+_MCHECK = re.compile(r"^SGX_AND_MCHECK_STATUS: ([0-9a-fA-F]{1,16})\b")
 _VALUE = re.compile(r"^\s*(?:0x)?([0-9a-fA-F]{1,16})\s*$")
 
 
@@ -71,6 +73,8 @@ def parse(lines: Sequence[str], complete: bool) -> Msr:
     for line in lines:
         if match := _LINE.match(line):
             found.setdefault(int(match[1], 16), []).append((int(match[2], 16), match[3]))
+        elif match := _MCHECK.match(line):
+            found.setdefault(0xA0, []).append((int(match[1], 16), _asked_of(())))
         elif asked and (match := _VALUE.match(line)):
             found.setdefault(int(asked["number"], 16), []).append(
                 (int(match[1], 16), _asked_of(asked["options"].split()))
