@@ -250,7 +250,8 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
     ]
     keys = [one.key for one in RuntimePhase().resources(made, made.inventory.host("w1")) if "installers" not in one.key]
     assert keys == [
-        "place /opt/strongroom", "versions in use", "traces of runtime", "component runc 1", "link /usr/local/bin/runc",
+        "place /opt/strongroom", "versions in use of runc, containerd, cni-plugins, kata", "traces of runtime", "component runc 1",
+        "link /usr/local/bin/runc",
         "component containerd 1", "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
         "component kata 4.1.0", "link /opt/kata", "file /etc/containerd/config.toml",
         "file /etc/containerd/conf.d/10-strongroom.toml", "file /etc/systemd/system/containerd.service",
