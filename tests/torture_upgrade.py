@@ -3,7 +3,7 @@
 ``python -m tests.torture_upgrade --seed 1 --runs 10``: a cluster is made with the bundle from Go modules, and a checkpoint of
 its disk taken, with a pod running under Kata that a drain leaves alone. An unbroken upgrade to a second stand-in leaves the
 end state that all others are held to. Each run takes the checkpoint, breaks one step chosen by its seed, looks that every
-handler's program is there, and holds the next upgrade to that end state.
+handler's program is there, and holds the next upgrade to that end state. At the end the host is given back, and compared.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from strongroom.fetch import standin
 from strongroom.lab import state, vm
+from tests import fingerprint
 from tests.lab.test_upgrade import NEW, SHIM, in_use, uid, workload
 from tests.torture import (
     INVENTORY,
@@ -29,6 +30,7 @@ from tests.torture import (
     choose,
     converges,
     differing,
+    given_back,
     on_host,
     strongroom,
 )
@@ -81,6 +83,7 @@ def main() -> None:
     started = time.monotonic()
     lab = vm.up(os.environ["STRONGROOM_LAB"], ("cp1",))
     lab = vm.reset(lab.name)
+    bare = {host.name: fingerprint.take(lab, host.name) for host in lab.hosts}
     (lab.folder / "kubeconfig").unlink(missing_ok=True)
     checkpoints = Checkpoints(lab)
     done = strongroom("apply", str(INVENTORY))
@@ -107,6 +110,10 @@ def main() -> None:
         if problem:
             print(problem, flush=True)
     print(f"{arguments.runs - failed} passed, {failed} failed", flush=True)
+    # By the inventory's bundle, which is not the one whose versions are in use by now.
+    problem = given_back(lab, bare)
+    failed += bool(problem)
+    print(json.dumps({"destroyed": True, "as_before": not problem}), problem, flush=True)
     vm.down(lab.name)
     sys.exit(1 if failed else 0)
 

@@ -109,6 +109,12 @@ def test_a_link_switches_but_never_replaces_a_strange_file(tmp_path: Path) -> No
     assert Path(link.path).read_text() == "mine"
 
 
+@pytest.mark.parametrize(("target", "ours"), [("/opt/x/1/tool", True), ("/opt/x/2/tool", True), ("/opt/xy/1", False)])
+def test_a_link_to_any_version_of_ours_is_taken_away(target: str, ours: bool) -> None:
+    link = Link("/usr/bin/tool", "/opt/x/1/tool", "/opt/x")
+    assert bool(link.undo(Observed((f"target={target}",)))) is ours
+
+
 @settings(max_examples=25)
 @given(text=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=80))
 def test_a_block_comes_and_goes_without_touching_a_byte_of_the_rest(

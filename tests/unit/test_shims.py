@@ -211,7 +211,7 @@ def test_every_shim_is_laid_out_from_both_generations_of_archives(name: str, ver
     copied, drop_in, link = rest
     assert copied.key == f"file {first.prefix}/{shim.in_place}"
     assert drop_in.key == f"file {first.prefix}/{shim.drop_in}"
-    assert link == Link("/opt/kata", first.prefix)
+    assert link == Link("/opt/kata", first.prefix, "/opt/strongroom/kata")
     assert f"/opt/kata/{shim.in_place}" == shim.config_path
 
 
@@ -246,7 +246,7 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
     made = context(inventory("qemu-coco-dev"), stand_in)
     assert kata.resources(made, made.shims) == [
         Component(stand_in, Path("/nowhere/artifacts/kata.tar")),
-        Link("/opt/kata", "/opt/strongroom/kata/4.1.0"),
+        Link("/opt/kata", "/opt/strongroom/kata/4.1.0", "/opt/strongroom/kata"),
     ]
     keys = [one.key for one in RuntimePhase().resources(made, made.inventory.host("w1")) if "installers" not in one.key]
     assert keys == [

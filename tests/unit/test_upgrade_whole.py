@@ -96,9 +96,10 @@ def test_a_bundle_for_another_machine_is_refused_before_anything_changes(rig: Ri
     assert machine.versions() == ["4.1.0"]
 
 
-def test_destroy_takes_the_kept_versions_with_it(rig: Rig) -> None:
+@pytest.mark.parametrize("bundle", ["new", "old"])
+def test_destroy_takes_all_versions_with_it_by_either_bundle(rig: Rig, bundle: str) -> None:
     rig.upgrade().forward()
-    run = Run(rig.new, rig.session, Progress(), hands=True)
+    run = Run(getattr(rig, bundle), rig.session, Progress(), hands=True)
     run.host_phase(RuntimePhase(), leftover)
     machine = rig.machines["cp1"]
     left = [name for name, what in machine.state().items() if what != "folder"]

@@ -39,7 +39,7 @@ def links(artifact: Artifact, folder: str = "/usr/local/bin") -> list[Resource]:
     """One link for each program of a component, from a folder on the PATH into its versioned prefix."""
     prefix = install_prefix(artifact)
     return [
-        Link(f"{folder}/{entry.path.rpartition('/')[2]}", f"{prefix}/{entry.path}")
+        Link(f"{folder}/{entry.path.rpartition('/')[2]}", f"{prefix}/{entry.path}", prefix.rpartition("/")[0])
         for entry in artifact.files
         if entry.path.startswith("bin/")
     ]

@@ -134,7 +134,7 @@ def resources(context: Context, shims: Sequence[Shim]) -> list[Resource]:
     wanted: list[Resource] = [kata]
     for shim in shims:
         wanted += _configuration(context, shim, parts, files, kata.prefix)
-    return [*wanted, Link(IN_USE, kata.prefix)]
+    return [*wanted, Link(IN_USE, kata.prefix, kata.prefix.rpartition("/")[0])]
 
 
 def _configuration(

@@ -117,10 +117,14 @@ class File(Resource):
 
 @dataclass(frozen=True)
 class Link(Resource):
-    """A symbolic link, switched atomically."""
+    """A symbolic link, switched atomically.
+
+    One that leads below ``versions``, the folder with all versions of its target, is ours too.
+    """
 
     path: str
     target: str
+    versions: str = ""
 
     @property
     def key(self) -> str:
@@ -147,7 +151,8 @@ class Link(Resource):
         return [Step(self.key, f"link {self.path} to {self.target} ({why})", script)]
 
     def undo(self, seen: Observed) -> list[Step]:
-        if seen.fields().get("target") != self.target:
+        now = seen.fields().get("target", "")
+        if now != self.target and not (self.versions and now.startswith(f"{self.versions}/")):
             return []
         return [Step(self.key, f"remove the link {self.path}", f"rm -f {quote(self.path)}")]
 
