@@ -21,8 +21,8 @@ from strongroom.plan.files import File
 from strongroom.plan.home import Home
 from strongroom.plan.kubeadm import ControlPlane, Worker
 from strongroom.plan.pods import NoPods
-from strongroom.plan.resource import Observed, Resource
-from strongroom.plan.script import carry_out
+from strongroom.plan.resource import Observed, Resource, Step
+from strongroom.plan.script import carry_out, observe, parse_observation
 from strongroom.plan.system import SwapOff, Sysctl, Unit
 from strongroom.plan.traces import Traces
 from tests.unit.test_cli import bundle, inventory  # noqa: F401 - a fixture
@@ -185,7 +185,8 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
     before = "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n"
     fstab.write_text(before)
     fstab.chmod(0o640)
-    (tmp_path / "swaps").write_text("Filename Type Size\n/dev/none partition 1\n")
+    (tmp_path / "there").touch()
+    (tmp_path / "swaps").write_text(f"Filename Type Size\n/dev/none partition 1\n{tmp_path}/there file 1\n")
     for name in ("swapoff", "swapon", "systemctl"):
         (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/log\n')
         (tmp_path / name).chmod(0o755)
@@ -196,14 +197,26 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
         )
         return script.replace(" PATH=", f" PATH={tmp_path}:").replace("$(stat -c %U:%G", "$(stat -c %u:%g")
 
-    for steps in (SwapOff().steps(Observed(("active=/dev/none",))), SwapOff().undo(Observed(("kept=yes",)))):
+    def seen() -> Observed:
+        done = subprocess.run(
+            ["sh", "-s"], input=local(observe([SwapOff()])), capture_output=True, text=True, check=False
+        )
+        return parse_observation([SwapOff()], done.stdout.splitlines())[SwapOff().key]
+
+    def perform(steps: list[Step]) -> str:
         done = subprocess.run(["sh", "-s"], input=local(carry_out(steps)), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        if steps[0].sentence.startswith("switch"):
-            assert "# strongroom: UUID=2 none swap" in fstab.read_text()
-            (tmp_path / "swaps").write_text("Filename Type Size\n")
+        return steps[0].sentence
+
+    assert perform(SwapOff().steps(seen())).startswith("switch swap off")
+    assert "# strongroom: UUID=2 none swap" in fstab.read_text()
+    (tmp_path / "swaps").write_text("Filename Type Size\n")
+    assert SwapOff().steps(seen()) == []
+    assert perform(SwapOff().undo(seen())) == "bring swap back as it was, but for /dev/none, gone since"
     assert (fstab.read_text(), fstab.stat().st_mode & 0o777) == (before, 0o640)
-    assert "swapon /dev/none" in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert f"swapon {tmp_path}/there\n" in log
+    assert "swapon /dev/none" not in log
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,13 @@ class SwapOff(Resource):
             "sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/active=/'\n"
             "grep -Es '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab | sed 's/^/fstab=/'\n"
             "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'\n"
-            f"[ ! -e {_SWAP} ] || echo kept=yes"
+            f"if [ -e {_SWAP} ]; then echo kept=yes; while read -r what which; do\n"
+            '    case "$what" in enable) systemctl cat "$which" >/dev/null 2>&1;; *) [ -e "$which" ];; esac'
+            f' || echo "gone=$which"\ndone < {_SWAP}; fi'
         )
 
     def steps(self, seen: Observed) -> list[Step]:
-        lines = [line for line in seen.lines if line != "kept=yes"]
+        lines = [line for line in seen.lines if line.startswith(("active=", "fstab=", "unit="))]
         if not lines:
             return []
         found = ", ".join(sorted({line.partition("=")[2].split()[0] for line in lines}))
@@ -141,19 +143,21 @@ class SwapOff(Resource):
         return [Step(self.key, f"switch swap off ({found})", script)]
 
     def undo(self, seen: Observed) -> list[Step]:
-        """The lines of fstab, the units and the devices that were in use before us."""
+        """The lines of fstab, the units and the devices that were in use before us, as far as they are still there."""
         if "kept=yes" not in seen.lines:
             return []
+        gone = ", ".join(line.removeprefix("gone=") for line in seen.lines if line.startswith("gone="))
         script = (
             "if grep -qs '^# strongroom: ' /etc/fstab; then\n"
             "    sed 's/^# strongroom: //' /etc/fstab"
             " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
             f'systemctl daemon-reload\nwhile read -r what which; do case "$what" in\n'
-            '    enable) systemctl enable -q --now "$which";;\n'
-            '    swapon) grep -q "^$which " /proc/swaps || swapon "$which";;\n'
+            '    enable) ! systemctl cat "$which" >/dev/null 2>&1 || systemctl enable -q --now "$which";;\n'
+            '    swapon) [ ! -e "$which" ] || grep -q "^$which " /proc/swaps || swapon "$which";;\n'
             f"esac; done < {_SWAP}\nrm -f {_SWAP}; rmdir {_ORIGINAL} 2>/dev/null || true"
         )
-        return [Step(self.key, "bring swap back as it was", script)]
+        but = f", but for {gone}, gone since" if gone else ""
+        return [Step(self.key, f"bring swap back as it was{but}", script)]
 
 
 @dataclass(frozen=True)
