@@ -7,16 +7,14 @@ from email.message import Message
 from functools import cache
 from typing import Any
 
-import yaml
-
-from strongroom import paths
+from strongroom import paths, yaml_text
 from strongroom.fetch.http import Client
 
 
 @cache
 def services() -> dict[str, Any]:
     """The packaged facts of ``catalog/collateral.yaml``."""
-    found: dict[str, Any] = yaml.safe_load(paths.catalog("collateral.yaml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml_text.load(paths.catalog("collateral.yaml").read_text(encoding="utf-8"))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from strongroom import paths
+from strongroom import paths, yaml_text
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch.hashing import sha256_file
 from strongroom.model.bundle import Frozen
@@ -48,7 +48,7 @@ def one_line(path: Path | str, error: ValidationError) -> str:
 
 def _load(path: Path, model: type[Model]) -> Model:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_text.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -102,7 +102,7 @@ def write(path: Path, text: str) -> None:
 
 def repin_go(text: str, root: Path) -> str:
     """``go-modules.lock`` with the digests that go.mod and go.sum have now; comments and all else stay."""
-    lock = GoLock.model_validate(yaml.safe_load(text))
+    lock = GoLock.model_validate(yaml_text.load(text))
     for module in lock.modules:
         for name, old in (("go.mod", module.go_mod), ("go.sum", module.go_sum)):
             text = text.replace(old, sha256_file(root / module.name / name))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
-from strongroom import paths
+from strongroom import paths, yaml_text
 from strongroom.errors import ConfigError
 from strongroom.fetch import bundle as bundles
 from strongroom.model.cluster import Inventory
@@ -20,7 +18,7 @@ from strongroom.phases.runtime import refuse_stand_ins
 
 def shims() -> dict[str, Shim]:
     """The catalogue's shims by name."""
-    content = yaml.safe_load(paths.catalog("shims.yaml").read_text(encoding="utf-8"))
+    content = yaml_text.load(paths.catalog("shims.yaml").read_text(encoding="utf-8"))
     return {name: Shim.model_validate({"name": name, **fields}) for name, fields in content.items()}
 
 

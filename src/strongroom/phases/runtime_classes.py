@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from strongroom import paths
+from strongroom import paths, yaml_text
 from strongroom.kube.access import api
 from strongroom.kube.client import Api
 from strongroom.kube.drain import is_ours, release
@@ -79,7 +77,7 @@ def bare_node(name: str) -> dict[str, Any]:
 
 def keys_rule() -> dict[str, Any]:
     """The NodeFeatureRule that advertises TEE keys as extended resources."""
-    rule: dict[str, Any] = yaml.safe_load(paths.catalog("nfd.yaml").read_text(encoding="utf-8"))
+    rule: dict[str, Any] = yaml_text.load(paths.catalog("nfd.yaml").read_text(encoding="utf-8"))
     return rule
 
 
