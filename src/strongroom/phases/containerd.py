@@ -11,7 +11,7 @@ from strongroom.phases import network
 from strongroom.phases.base import Context, template
 from strongroom.phases.snapshots import added
 from strongroom.plan import containerd, registration
-from strongroom.plan.artifacts import PREFIX, Component, install_prefix
+from strongroom.plan.artifacts import PREFIX, Component, install_prefix, versions_folder
 from strongroom.plan.files import File, Link
 from strongroom.plan.registration import Registration
 from strongroom.plan.resource import Resource
@@ -39,7 +39,7 @@ def links(artifact: Artifact, folder: str = "/usr/local/bin") -> list[Resource]:
     """One link for each program of a component, from a folder on the PATH into its versioned prefix."""
     prefix = install_prefix(artifact)
     return [
-        Link(f"{folder}/{entry.path.rpartition('/')[2]}", f"{prefix}/{entry.path}", prefix.rpartition("/")[0])
+        Link(f"{folder}/{entry.path.rpartition('/')[2]}", f"{prefix}/{entry.path}", versions_folder(artifact))
         for entry in artifact.files
         if entry.path.startswith("bin/")
     ]

@@ -21,7 +21,7 @@ from strongroom.model.shims import Shim
 from strongroom.phases import snapshots
 from strongroom.phases.base import Context, template
 from strongroom.phases.choice import refuse_other_arch
-from strongroom.plan.artifacts import Component
+from strongroom.plan.artifacts import Component, versions_folder
 from strongroom.plan.files import File, Link
 from strongroom.plan.kata import Copy, needs_base, tables
 from strongroom.plan.resource import Resource
@@ -134,7 +134,7 @@ def resources(context: Context, shims: Sequence[Shim]) -> list[Resource]:
     wanted: list[Resource] = [kata]
     for shim in shims:
         wanted += _configuration(context, shim, parts, files, kata.prefix)
-    return [*wanted, Link(IN_USE, kata.prefix, kata.prefix.rpartition("/")[0])]
+    return [*wanted, Link(IN_USE, kata.prefix, versions_folder(parts[0]))]
 
 
 def _configuration(

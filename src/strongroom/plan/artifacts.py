@@ -14,9 +14,14 @@ _IMPORTED = "strongroom.dev/imported=yes"
 """Label of the images that we brought: those alone go when a cluster is taken down."""
 
 
+def versions_folder(artifact: Artifact) -> str:
+    """Where all versions of a component lie side by side on a host."""
+    return f"{PREFIX}/{artifact.component}"
+
+
 def install_prefix(artifact: Artifact) -> str:
     """Where this version of a component lives on a host."""
-    return f"{PREFIX}/{artifact.component}/{artifact.version}"
+    return f"{versions_folder(artifact)}/{artifact.version}"
 
 
 @dataclass(frozen=True)
