@@ -5,6 +5,7 @@ A process of its own, because pyinfra's greenlets patch sockets for all that fol
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ from strongroom.phases import preflight
 
 def main(file: Path) -> None:
     """Both, one after the other."""
+    gc.freeze()  # as the command line does
     pyinfra_inventory, ours = inventories.load(file)
     started = time.monotonic()
     with connect(pyinfra_inventory, ours, lock=False) as session:
@@ -28,10 +30,10 @@ def main(file: Path) -> None:
     started = time.monotonic()
     with connect(pyinfra_inventory, ours, lock=False, some=True) as session:
         connected = time.monotonic() - started
-        sections, unread = preflight.read(session, ours.hosts)
+        examined, unread = preflight.read(session, ours.hosts, preflight.examine(ours, None, set_up=False))
         executions = [remote.executions for remote in session.remotes.values()]
         read = time.monotonic() - started
-    outcome = preflight.judge_inventory(ours, sections, None, unread)
+    outcome = preflight.judge_inventory(ours, examined, unread)
     result = {
         "bare": bare,
         "connected": connected,

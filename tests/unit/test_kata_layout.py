@@ -248,8 +248,9 @@ def test_the_guard_probes_the_host_itself_and_stops_what_comes_behind_it(host: H
     """Here, where there is no SEV-SNP host: read by the real probe, in the engine's own observation."""
     (guard,) = guards([KNOWN["qemu-snp-runtime-rs"]])
     done = host.run(observe([guard]))
-    seen = parse_observation([guard], done.stdout.splitlines())[guard.key]
-    assert any(line.startswith("|== uname") for line in seen.lines), done.stderr
+    seen = parse_observation([guard], done.stdout.split("\n"))[guard.key]
+    assert [line[:5] for line in seen.lines] == ["|== s"], done.stderr  # one line, so none of it passes for a marker
+    assert "\x1e== uname\x1e" in seen.lines[0]
     (step,) = guard.steps(seen)
     made = host.context(host.release("4.1.0", NAMES), NAMES)
     behind = kata.resources(made, made.shims)[-1].steps(seen)

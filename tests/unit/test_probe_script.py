@@ -17,7 +17,7 @@ from strongroom.checks.judge import judge
 from strongroom.checks.verdict import State
 from strongroom.probe.report import SECTIONS, HostReport
 from strongroom.probe.script import probe_script
-from strongroom.probe.sections import END, SCHEMA, schema, split
+from strongroom.probe.sections import END, HEADER, RECORD, SCHEMA, split
 
 SCRIPT = probe_script()
 CAP = 256 << 10
@@ -35,12 +35,16 @@ def run(words: list[str], **environment: str) -> list[str]:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.encode(errors="surrogateescape")) <= CAP
-    return done.stdout.splitlines()
+    assert done.stdout.endswith(f"{RECORD}\n")
+    assert done.stdout.count("\n") == 1
+    return done.stdout[:-2].split(RECORD)
 
 
 def check(lines: list[str]) -> HostReport:
     """What every run must be: a header, every section once, each whole or saying why not, and an end."""
-    assert schema(lines) == SCHEMA
+    header = HEADER.match(lines[0])
+    assert header
+    assert int(header[1]) == SCHEMA
     assert lines[-1] == "== end"
     found = split(lines)
     assert set(found) == set(SECTIONS) - {"controller"}

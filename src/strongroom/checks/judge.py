@@ -156,7 +156,7 @@ class _Court:
         waived = self.waivers.get(check.id) if finding.verdict is CheckVerdict.FAIL else None
         return CheckResult(
             check.id, finding.verdict, finding.seen[:_LONGEST_SEEN], check.wanted, remedy, check.platform, check.role,
-            blocked_by, waived, check.doc,
+            blocked_by, waived, check.doc, check.title,
         )  # fmt: skip
 
     def platform(self, file: PlatformChecks) -> PlatformResult:

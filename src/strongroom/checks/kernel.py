@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 
 from strongroom.checks.evidence import dotted
 from strongroom.checks.registry import judges
@@ -75,6 +76,9 @@ def command_line(report: HostReport, check: Check) -> Finding:
     return warned(f"no module of these options is loaded: {', '.join(stray)}") if stray else passed("no such option")
 
 
+_closest = lru_cache(1024)(get_close_matches)  # hosts of a rack have the same options
+
+
 def mistyped(key: str, modules: Mapping[str, tuple[str, ...]]) -> str | None:
     """What ``module.parameter`` should have been, when it is nearly one of these or a parameter of another of them."""
     module, dot, parameter = key.replace("-", "_").partition(".")
@@ -83,8 +87,8 @@ def mistyped(key: str, modules: Mapping[str, tuple[str, ...]]) -> str | None:
     owner = next((name for name, names in modules.items() if parameter in names), None)
     if owner is not None:
         return None if module == owner else f"{owner}.{parameter}"
-    near = module if module in modules else next(iter(get_close_matches(module, modules, 1, 0.8)), None)
-    close = get_close_matches(parameter, modules[near], 1, 0.75) if near else []
+    near = module if module in modules else next(iter(_closest(module, tuple(modules), 1, 0.8)), None)
+    close = _closest(parameter, modules[near], 1, 0.75) if near else []
     return f"{near}.{close[0]}" if close else None
 
 

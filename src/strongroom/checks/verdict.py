@@ -82,6 +82,7 @@ class CheckResult:
     blocked_by: str | None = None
     waived: str | None = None
     doc: str = ""
+    title: str = ""
 
     @property
     def refuses(self) -> bool:

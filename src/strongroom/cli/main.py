@@ -5,6 +5,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from typing import Annotated  # noqa: E402
@@ -84,6 +85,8 @@ def report(error: StrongroomError) -> int:
 
 def main() -> None:
     """Entry point: every way out is an exit code."""
+    # What was imported lives to the end: without this the collector walks through all of it again while hosts wait.
+    gc.freeze()
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else Exit.OK)

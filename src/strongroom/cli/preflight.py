@@ -90,12 +90,12 @@ def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tu
         progress.step(f"Preflight of {len(ours.hosts)} host(s)"),
         connect(pyinfra_inventory, ours, lock=False, some=True) as session,
     ):
-        sections, unread = phase.read(session, ours.hosts)
+        examined, unread = phase.read(session, ours.hosts, phase.examine(ours, manifest, set_up=False))
     if save:
-        for name, found in sections.items():
-            saved.save(save, name, found)
+        for name, found in examined.items():
+            saved.save(save, name, found.sections)
         progress.say(f"saved in {save}")
-    return phase.judge_inventory(ours, sections, manifest, unread, set_up=False), unread
+    return phase.judge_inventory(ours, examined, unread), unread
 
 
 def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tuple[phase.Outcome, dict[str, str]]:
@@ -104,7 +104,9 @@ def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tupl
         return phase.judge_alone(sections), {}
     _, ours = inventories.load(inventory)
     unread = {host.name: f"not in {folder}" for host in ours.hosts if host.name not in sections}
-    return phase.judge_inventory(ours, sections, _manifest(ours, bundle), unread, set_up=False), unread
+    look = phase.examine(ours, _manifest(ours, bundle), set_up=False)
+    examined = {host.name: look(host, sections[host.name]) for host in ours.hosts if host.name not in unread}
+    return phase.judge_inventory(ours, examined, unread), unread
 
 
 def _manifest(inventory: Inventory, option: Path | None) -> BundleManifest | None:

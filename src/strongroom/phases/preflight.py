@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from strongroom.engine.remote import Remote
     from strongroom.engine.session import Session
 
+T = TypeVar("T")
 Sections = Mapping[str, tuple[str, ...]]
 
 # kubeadm's minimum for a control plane is 1700 MiB (kubeadm, preflight ControlPlaneMem); a worker runs with less.
@@ -48,24 +49,29 @@ _CONTROL_PLANE_PORTS = {
 }
 
 
-def read(session: Session, hosts: Sequence[Host]) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, str]]:
-    """Sections of every host, and why the others could not be read: one execution each, all hosts at a time."""
+def read(
+    session: Session, hosts: Sequence[Host], look: Callable[[Host, Sections], T]
+) -> tuple[dict[str, T], dict[str, str]]:
+    """What ``look`` makes of every host's sections, and why the others could not be read.
 
-    def one(host: Host, remote: Remote) -> dict[str, tuple[str, ...]] | str:
+    One execution each, all hosts at a time; a host is looked at as soon as it has answered, while others still work.
+    """
+
+    def one(host: Host, remote: Remote) -> tuple[T | None, str]:
         try:
-            return probed(remote.run(probe_script(), doing="probing", timeout=60))
+            return look(host, probed(remote.run(probe_script(), doing="probing", timeout=60))), ""
         except StrongroomError as error:
-            return str(error).removeprefix(f"{host.name}: ")
+            return None, str(error).removeprefix(f"{host.name}: ")
 
     unread = {name: f"cannot connect: {why}" for name, why in session.unreachable.items()}
     reachable = [host for host in hosts if host.name not in unread]
-    sections = {}
-    for host, found in zip(reachable, session.each(reachable, one), strict=True):
-        if isinstance(found, str):
-            unread[host.name] = found
+    found = {}
+    for host, (seen, why) in zip(reachable, session.each(reachable, one), strict=True):
+        if seen is None:
+            unread[host.name] = why
         else:
-            sections[host.name] = found
-    return sections, unread
+            found[host.name] = seen
+    return found, unread
 
 
 def needs(inventory: Inventory, host: Host, report: HostReport, manifest: BundleManifest | None) -> needed.Needs:
@@ -130,6 +136,27 @@ def judge_host(
 
 
 @dataclass(frozen=True)
+class Examined:
+    """What was read of a host, and what is said of it."""
+
+    sections: Sections
+    report: HostReport
+    judgement: HostJudgement
+
+
+def examine(
+    inventory: Inventory, manifest: BundleManifest | None, *, set_up: bool = True
+) -> Callable[[Host, Sections], Examined]:
+    """What looks at the hosts of an inventory; ``set_up`` is for :func:`judge_host`."""
+
+    def look(host: Host, sections: Sections) -> Examined:
+        report = HostReport.of(sections)
+        return Examined(sections, report, judge_host(inventory, host, report, manifest, set_up=set_up))
+
+    return look
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What was read of hosts and what was said of it. ``asked`` are the inventory's own checks that nobody waived."""
 
@@ -151,33 +178,27 @@ class Outcome:
 
 
 def judge_inventory(
-    inventory: Inventory,
-    sections: Mapping[str, Sections],
-    manifest: BundleManifest | None,
-    unread: Mapping[str, str] | None = None,
-    *,
-    set_up: bool = True,
+    inventory: Inventory, examined: Mapping[str, Examined], unread: Mapping[str, str] | None = None
 ) -> Outcome:
-    """Judge the hosts of an inventory by what was read of them; ``unread`` are hosts that could not be, and why.
-
-    ``set_up`` is for :func:`judge_host`.
+    """What is said of an inventory's hosts together; ``unread`` are those that could not be read, and why.
 
     Only checks that the inventory asks for refuse; HOST-PLATFORM stands for the rest.
     """
     asked = {check.id for check in catalogue().checks if check.inventory}
-    judged, judgements, reports, refusing = [], {}, {}, []
+    judged, refusing = [], []
     for host in inventory.hosts:
         if unread and host.name in unread:
             judged.append(Judged(host.name, host.platform, failure=unread[host.name]))
             continue
-        report = reports[host.name] = HostReport.of(sections[host.name])
-        found = judgements[host.name] = judge_host(inventory, host, report, manifest, set_up=set_up)
-        judged.append(Judged(host.name, host.platform, report, found))
+        found = examined[host.name].judgement
+        judged.append(Judged(host.name, host.platform, examined[host.name].report, found))
         refusing += [(host.name, check) for check in found.checks if check.id in asked and check.refuses]
     # Alike should be the hosts that carry the same work: those of one platform that run pods.
     groups: dict[str, list[str]] = {}
     for host in inventory.runtime_hosts:
         groups.setdefault(host.platform, []).append(host.name)
+    reports = {name: one.report for name, one in examined.items()}
+    judgements = {name: one.judgement for name, one in examined.items()}
     return Outcome(document.make(judged, _differences(reports, groups), catalogue()), judgements, refusing)
 
 
@@ -216,10 +237,11 @@ class PreflightPhase:
 
     def run(self, context: Context, session: Session, progress: Progress, hands: bool) -> Sequence[Step]:
         inventory = context.inventory
-        sections, unread = read(session, inventory.hosts)
+        look = examine(inventory, context.bundle.manifest, set_up=self.set_up)
+        examined, unread = read(session, inventory.hosts, look)
         if unread:
             raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
-        self.outcome = judge_inventory(inventory, sections, context.bundle.manifest, set_up=self.set_up)
+        self.outcome = judge_inventory(inventory, examined)
         preflight.overview(self.console or progress.console, self.outcome.document)
         self.outcome.refuse()
         refuse_ahead(self.ahead, context, session)
@@ -264,15 +286,11 @@ class PlatformPhase:
         hosts = tuple(host for host in inventory.hosts if host.platform not in (Platform.NONE, Platform.VTPM))
         if not hands or not hosts:
             return []
-        sections, unread = read(session, hosts)
+        examined, unread = read(session, hosts, examine(inventory, context.bundle.manifest, set_up=False))
         if unread:
             raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
-        refusing = []
-        for host in hosts:
-            report = HostReport.of(sections[host.name])
-            found = judge_host(inventory, host, report, context.bundle.manifest, set_up=False).checks[0]
-            if found.refuses:
-                refusing.append((host.name, found))
+        first = [(name, found.judgement.checks[0]) for name, found in examined.items()]
+        refusing = [(name, check) for name, check in first if check.refuses]
         if refusing:
             raise PreflightRefused(
                 "\n".join(f"{name}: {check.id}: {check.seen}; wanted: {check.wanted}" for name, check in refusing),

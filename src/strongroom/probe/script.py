@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from time import time
 
 from strongroom.probe.sections import END, split
 
 
+@cache
 def probe_script() -> str:
     """The probe, as packed with strongroom."""
     return files("strongroom").joinpath("probe", "probe.sh").read_text(encoding="utf-8")

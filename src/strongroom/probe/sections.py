@@ -19,6 +19,8 @@ SCHEMA = 1
 HEADER = re.compile(r"^== strongroom-probe (\d{1,9})$")
 _HEADING = re.compile(r"^== ([a-z][a-z0-9-]*)$")
 END = "#end"
+RECORD = "\x1e"
+"""What the probe ends a line with, so that all of its output travels as one."""
 _MARKERS = ("#cut", "#unreadable:", "#source:", "#filter:")
 
 
@@ -46,7 +48,7 @@ def clean(line: str) -> str:
     """A line without colours, and with a mark in place of what no terminal and no JSON should be handed: a host's text ends
     up in reports."""
     text = line.rstrip("\r\n")
-    if text.replace("\t", " ").isprintable():
+    if text.isprintable() or text.replace("\t", " ").isprintable():
         return text
     text = _COLOUR.sub("", text)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
@@ -58,25 +60,18 @@ def _unquoted(lines: list[str]) -> list[str]:
     return [_QUOTE.sub("", line) for line in lines] if quoted else lines
 
 
-def schema(lines: Sequence[str]) -> int | None:
-    """The schema number of a probe's output, or None where there is no header."""
-    for line in lines[:20]:
-        if match := HEADER.match(line.rstrip("\r")):
-            return int(match[1])
-    return None
-
-
 def split(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Name -> lines, markers included. The last section of an output that was cut short is dropped unless it is whole:
-    half a section proves nothing."""
+    """Name -> lines, markers included, of the probe's output as it came. The last section of an output that was cut short
+    is dropped unless it is whole: half a section proves nothing."""
     found: dict[str, list[str]] = {}
     current: list[str] | None = None
     last = ""
-    for line in lines:
-        if match := _HEADING.match(line):
+    for line in (part for text in lines for part in text.split(RECORD)):
+        ours = line.startswith("== ")
+        if ours and (match := _HEADING.match(line)):
             last = match[1]
             current = found.setdefault(last, [])
-        elif HEADER.match(line):
+        elif ours and HEADER.match(line):
             current = None
         elif current is not None and line:
             current.append(line)

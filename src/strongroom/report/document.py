@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from strongroom import __version__
 from strongroom.checks.consistency import Difference
-from strongroom.checks.verdict import CheckResult, CheckVerdict, HostJudgement, State
+from strongroom.checks.verdict import CheckVerdict, HostJudgement, State
 from strongroom.errors import ConfigError
 from strongroom.model.checks import CheckCatalogue, Role
 from strongroom.model.frozen import Frozen
@@ -31,15 +31,32 @@ class PlatformEntry(Frozen):
     because: tuple[str, ...] = Field((), description="ids of the checks that keep it from ready, the causes first")
 
 
+def _printable(text: str) -> str:
+    """What a host said, safe for a terminal, XML and UTF-8: control characters and stray bytes are shown, not sent."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char
+        if char.isprintable()
+        else char.encode("utf-8", "backslashreplace").decode()
+        if ord(char) > 127
+        else f"\\x{ord(char):02x}"
+        for char in text
+    )
+
+
 class CheckEntry(Frozen):
     """One check on one host."""
+
+    # Taken from a CheckResult as it is: a rack has ten thousand.
+    model_config = ConfigDict(from_attributes=True)
 
     id: str
     platform: Platform = Field(description="'none' for a check that belongs to no platform")
     role: Role
     title: str
     verdict: CheckVerdict
-    seen: str
+    seen: Annotated[str, BeforeValidator(_printable)]
     wanted: str
     remedy: str = Field(description="the one thing to do; empty where there is nothing to do")
     blocked_by: str | None = Field(None, description="the failed check that this one waits for")
@@ -199,42 +216,14 @@ def _host(judged: Judged, titles: Mapping[str, str]) -> HostEntry:
         capacity=CapacityEntry(
             shims=judgement.capacity.shims, cvm=judgement.capacity.cvm, guests=dict(judgement.capacity.guests)
         ),
-        checks=tuple(_check(check, titles) for check in judgement.checks),
+        checks=tuple(
+            check if check.title else replace(check, title=titles.get(check.id, check.id)) for check in judgement.checks
+        ),
     )
 
 
 def _joined(report: HostReport, *keys: str) -> str | None:
     return " ".join(part for key in keys if (part := report.dmi.get(key, "").strip())) or None
-
-
-def _check(check: CheckResult, titles: Mapping[str, str]) -> CheckEntry:
-    return CheckEntry(
-        id=check.id,
-        platform=check.platform,
-        role=check.role,
-        title=titles.get(check.id, check.id),
-        verdict=check.verdict,
-        seen=_printable(check.seen),
-        wanted=check.wanted,
-        remedy=check.remedy,
-        blocked_by=check.blocked_by,
-        waived=check.waived,
-        doc=check.doc,
-    )
-
-
-def _printable(text: str) -> str:
-    """What a host said, safe for a terminal, XML and UTF-8: control characters and stray bytes are shown, not sent."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char
-        if char.isprintable()
-        else char.encode("utf-8", "backslashreplace").decode()
-        if ord(char) > 127
-        else f"\\x{ord(char):02x}"
-        for char in text
-    )
 
 
 def load(path: Path) -> PreflightDocument:
