@@ -357,3 +357,23 @@ def test_fields_in_json_are_put_together_again() -> None:
             authentic(
                 registry.unwrap("snp", json.dumps({**fields, name: "x"}).encode(), Collateral())[0], TURIN.collateral()
             )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("debug", "1", "true or false"),
+        ("debug", 1, "true or false"),
+        ("smt", "yes", "true or false"),
+        ("vmpl", ["0"], "a whole number"),
+        ("vmpl", 0, "a list"),
+        ("minimum_guest_svn", "3", "a whole number"),
+    ],
+)
+def test_a_policy_means_what_it_says(key: str, value: object, allowed: str) -> None:
+    """Text that looks like a yes opens nothing."""
+    with pytest.raises(ConfigError) as caught:
+        policy.make({"snp": {key: value}})
+    assert f"snp.{key}" in str(caught.value)
+    assert f"found {value!r}" in str(caught.value) or "found '0'" in str(caught.value)
+    assert f"allowed is {allowed}" in str(caught.value)

@@ -100,8 +100,9 @@ def test_a_flipped_byte_in_the_bundle_stops_before_anything_connects(tmp_path: P
 
 def test_no_bundle(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("plan", inventory(tmp_path, tmp_path / "nothing"))
-    assert done.returncode == 1
-    assert "nothing/bundle.json" in done.stderr
+    assert done.returncode == 2
+    assert f"{tmp_path / 'nothing'}: no bundle there (bundle.json is missing)" in done.stderr
+    assert "strongroom bundle create" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,79 @@ def test_no_bundle(tmp_path: Path, bundle: Path) -> None:
         ("control_plane = [", "SyntaxError|never closed"),
         ("x = 1 / 0", ":1: ZeroDivisionError"),
         ("", "allowed is a dict"),
+        # One that leaves early must not pass for a run that found nothing to do.
+        ("import sys\nsys.exit()", ":2: the inventory ended the program"),
+        ("raise SystemExit(0)", ":1: the inventory ended the program: SystemExit: 0"),
+        ("# \udcff\n", "no Python: byte 2 is not UTF-8"),
     ],
 )
 def test_an_inventory_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "inventory.py"
-    file.write_text(text)
+    file.write_text(text, errors="surrogateescape")
     done = strongroom("plan", file)
     assert done.returncode == 2
     assert any(word in done.stderr for word in words.split("|"))
+
+
+def test_two_hosts_of_one_name_are_not_one(tmp_path: Path, bundle: Path) -> None:
+    file = inventory(tmp_path, bundle)
+    text = file.read_text()
+    file.write_text(
+        text.replace(
+            "all = (control_plane", 'workers = [("cp1", {"address": "10.0.0.9"})]\nall = (control_plane + workers'
+        )
+    )
+    done = strongroom("plan", file)
+    assert done.returncode == 2
+    assert "inventory.py: host cp1: is there twice, with address '10.0.0.1' and '10.0.0.9'" in done.stderr
+    # In two groups, and told the same or nothing new, it is one host.
+    file.write_text(text.replace("all = (control_plane", "workers = control_plane\nall = (control_plane + workers"))
+    assert "is there twice" not in strongroom("plan", file).stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ('"ssh_usr": "root"', "ssh_usr: pyinfra has no such key; did you mean 'ssh_user'?"),
+        ('"_sodo": True', "_sodo: pyinfra has no such key; did you mean '_sudo'?"),
+        ('"_sudo": "yes"', "_sudo: found 'yes', allowed is True or False"),
+        ('"ssh_key": 7', "ssh_key: found 7, allowed is text"),
+    ],
+)
+def test_what_pyinfra_would_ignore_or_trip_over(tmp_path: Path, bundle: Path, host: str, words: str) -> None:
+    done = strongroom("plan", inventory(tmp_path, bundle, host=f", {host}"))
+    assert done.returncode == 2
+    assert f"inventory.py: host cp1: {words}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--phase", "runtme"), ("--skip-phase", "runtme"), ("--destroy", "--phase", "runtme")]
+)
+def test_a_phase_that_there_is_not_is_refused_before_anything_connects(
+    tmp_path: Path, bundle: Path, words: tuple[str, ...]
+) -> None:
+    done = strongroom("plan", inventory(tmp_path, bundle), *words)
+    assert done.returncode == 2
+    assert "found 'runtme'" in done.stderr
+    assert "cannot connect" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("rack.yml",), ("rack",), ("rack.py", "--for", "ansible")])
+def test_init_writes_nothing_under_a_name_that_no_verb_would_read(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = strongroom("init", tmp_path / words[0], *words[1:])
+    assert done.returncode == 2
+    assert "found the suffix" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [STRONGROOM, "lock", "check"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "a bug" not in done.stderr
 
 
 def test_no_inventory_and_no_such_phase(tmp_path: Path, bundle: Path) -> None:

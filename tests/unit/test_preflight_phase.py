@@ -98,6 +98,11 @@ def test_a_virtual_machine_is_no_host_of_a_tee() -> None:
 def test_what_could_not_be_read_is_refused_too() -> None:
     error = refusal("snp", {**make("snp"), "msr": ("#unreadable: needs root", "#end"), "user": ("1000", "#end")})
     assert "snp unknown" in str(error)
+    assert str(error.hint).startswith("connect as root")
+    # What to do is of the check that the line names.
+    error = refusal("snp", {name: lines for name, lines in make("snp").items() if name != "msr"})
+    assert "w1: HOST-PLATFORM: snp unknown: SEV-SMEE unknown: " in str(error)
+    assert str(error.hint).startswith("make SEV-SMEE known: MSR c0010010: ")
 
 
 def test_a_waiver_of_the_only_obstacle_lets_the_host_through() -> None:

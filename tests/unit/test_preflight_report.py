@@ -156,6 +156,35 @@ def test_an_unreachable_host_hides_no_other() -> None:
     assert case.find("error") is not None
 
 
+def test_what_was_not_read_is_not_called_absent() -> None:
+    nobody = document.make([Judged("a", failure="no route to host")], (), catalogue())
+    assert "absent" not in text(nobody)
+    page = html(nobody)
+    assert "Absent" not in page
+    assert "Nothing." not in page
+    report = HostReport.of(make("snp"))
+    some = document.make(
+        [Judged("a", failure="no route"), Judged("b", report=report, judgement=judge(report, catalogue()))],
+        (),
+        catalogue(),
+    )
+    assert "absent on the hosts that were read: " in text(some)
+
+
+def test_a_machine_of_which_nothing_tells_what_it_is_has_no_absent_platform() -> None:
+    (host,) = made(a={"dmesg": make("snp")["dmesg"]}).hosts
+    assert host.state(Platform.VTPM) is State.UNKNOWN
+
+
+def test_a_platform_whose_cause_is_no_open_check_says_why_it_is_not_ready() -> None:
+    cut = {**make("snp"), "msr": tuple(line for line in make("snp")["msr"] if line != "#end")}
+    said = made(a=cut, b=make("snp"))
+    assert not said.open
+    line = "a: snp unknown: the section msr is not whole"
+    assert line in text(said)
+    assert "the section msr is not whole" in html(said).split("<section>")[0]
+
+
 class Tags(HTMLParser):
     """The page's elements, and everything in it that would be fetched."""
 
@@ -277,6 +306,7 @@ def test_hosts_that_do_not_answer_are_reported_and_end_with_1(tmp_path: Path) ->
         (("--replay", "/usr"), "/usr: not a probe"),
         (("--replay", "x", "--save", "y"), "--save: not with --replay"),
         (("--replay", "x", "--diff", "/nowhere.json"), "/nowhere.json: cannot be read"),
+        (("x.py", "--save", "/etc/passwd"), "/etc/passwd: not a folder"),
         (("--diff", "x", "--output", "html"), "--output: found 'html', allowed with --diff is 'text'"),
     ],
 )

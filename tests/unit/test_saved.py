@@ -47,6 +47,19 @@ def test_a_folder_made_by_hand_needs_no_mark_and_a_hosts_own_folder_will_do(tmp_
     assert saved.load(tmp_path / "rack1-host7") == wanted
 
 
+def test_files_that_are_no_sections_are_named(tmp_path: Path) -> None:
+    for name in ("h1/dmesg", "h1/cpuid.txt", "h2/dmesg.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x\n")
+    assert set(saved.load(tmp_path)) == {"h1"}
+    assert saved.passed_over(tmp_path) == [
+        f"{tmp_path}/h1: passed over, being no section's name: cpuid.txt; did you mean 'cpuid'?",
+        f"{tmp_path}/h2: passed over, being no section's name: dmesg.txt; did you mean 'dmesg'?",
+    ]
+    saved.save(tmp_path / "new", "a", make("snp"))
+    assert saved.passed_over(tmp_path / "new") == []
+
+
 def _refused(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         saved.load(folder)

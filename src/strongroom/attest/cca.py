@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from strongroom.attest import cbor, cca_claims, cca_key, cose
 from strongroom.attest.base import Authentic, Facts, Refused, authentic, one_of, refuse, require
@@ -39,7 +39,7 @@ class CcaSection(Section):
     platform_configs: tuple[Hex, ...] = Field((), description="platform configurations that are taken; any where none")
     personalization_values: tuple[Hex, ...] = Field((), description="realm personalization values; any where none")
     signer_ids: tuple[Hex, ...] = Field((), description="who may have signed the platform's firmware; any where none")
-    permit_debug: bool = Field(False, description="take a platform whose lifecycle is a debug state")
+    permit_debug: StrictBool = Field(False, description="take a platform whose lifecycle is a debug state")
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
         """The platform's key has to be named; the rest where the policy names any."""

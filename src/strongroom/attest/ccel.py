@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from strongroom.attest import eventlog, events, registry, tdx
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
@@ -29,8 +29,8 @@ RTMRS = range(4)
 class CcelSection(Section):
     """The policy's section ``ccel``; the quote is judged by the section ``tdx``."""
 
-    beyond_log: tuple[int, ...] = Field((), description="RTMRs that are extended after the firmware's log ended")
-    secure_boot: bool = Field(False, description="whether the log has to say that Secure Boot is on")
+    beyond_log: tuple[StrictInt, ...] = Field((), description="RTMRs that are extended after the firmware's log ended")
+    secure_boot: StrictBool = Field(False, description="whether the log has to say that Secure Boot is on")
     rtmr0_digests: tuple[Hex, ...] = Field(
         (),
         description="digests that records of RTMR 0 may have (TD HOB, firmware variables, ACPI tables); where any are"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from strongroom.attest import certificates, crl, nvidia_device, nvidia_evidence, nvidia_opaque, nvidia_rim, ocsp, spdm
 from strongroom.attest.base import Authentic, Facts, authentic, one_of, refuse, require
@@ -38,14 +38,14 @@ class NvidiaSection(Section):
     revocation: Literal["required", "when-given"] = Field(
         "required", description="whether every authority and device of a chain has to be vouched for by OCSP or a CRL"
     )
-    devices: int | None = Field(None, ge=1, le=64, description="how many devices; any number where it isn't said")
+    devices: StrictInt | None = Field(None, ge=1, le=64, description="how many devices; any number where it isn't said")
     models: tuple[str, ...] = Field((), description="chips that are taken, for instance GH100; any where none")
     driver_versions: tuple[str, ...] = Field((), description="driver versions that are taken; any where none")
     vbios_versions: tuple[str, ...] = Field((), description="VBIOS versions that are taken; any where none")
     modes: tuple[Literal["single GPU", "multiple GPUs", "protected PCIe"], ...] = Field(
         (), description="modes of confidential computing that are taken; any where none"
     )
-    permit_debug: bool = Field(
+    permit_debug: StrictBool = Field(
         False, description="take devices whose own certificate says debug, recovery or not secure, as samples' do"
     )
     measurements: dict[int, Values] = Field(

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, create_model, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, StrictInt, ValidationError, create_model, model_validator
 
 from strongroom.attest import registry
 from strongroom.attest.base import Facts
@@ -67,7 +67,7 @@ class Policy(Frozen):
     denied_identities: tuple[Hex, ...] = Field((), description="devices that may not, whatever else holds")
     report_data: Hex | None = Field(None, description="what the evidence was asked to cover, exactly")
     nonce: Hex | None = Field(None, description="another name of report_data, for kinds that call it so")
-    collateral_grace_hours: int = Field(
+    collateral_grace_hours: StrictInt = Field(
         0, ge=0, le=_MOST_GRACE_HOURS, description="how long collateral may be used beyond its date"
     )
     not_compared: tuple[str, ...] = Field(

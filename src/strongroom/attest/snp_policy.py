@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from strongroom.attest.amd import PRODUCTS, SPLS, Leaf
 from strongroom.attest.base import Facts, refuse, require
@@ -24,11 +24,11 @@ PlatformBit = Literal["tsme", "ecc", "rapl_disabled", "ciphertext_hiding_dram", 
 class TcbFloor(Frozen):
     """Least security patch levels; a level that is not named has no floor."""
 
-    fmc: int = Field(0, ge=0, le=255, description="first mutable code; Turin alone")
-    bootloader: int = Field(0, ge=0, le=255)
-    tee: int = Field(0, ge=0, le=255)
-    snp: int = Field(0, ge=0, le=255)
-    microcode: int = Field(0, ge=0, le=255)
+    fmc: StrictInt = Field(0, ge=0, le=255, description="first mutable code; Turin alone")
+    bootloader: StrictInt = Field(0, ge=0, le=255)
+    tee: StrictInt = Field(0, ge=0, le=255)
+    snp: StrictInt = Field(0, ge=0, le=255)
+    microcode: StrictInt = Field(0, ge=0, le=255)
 
 
 class SnpPolicy(Section):
@@ -40,19 +40,19 @@ class SnpPolicy(Section):
     minimum_firmware: str | None = Field(
         None, pattern=r"^\d{1,3}\.\d{1,3}\.\d{1,3}$", description="least firmware, major.minor.build"
     )
-    minimum_guest_svn: int = Field(0, ge=0, description="least security version of the guest")
-    vmpl: tuple[int, ...] = Field((0,), min_length=1, description="privilege levels that may have asked")
-    debug: bool = Field(False, description="whether the host may debug the guest, so read and write all of it")
-    smt: bool = Field(False, description="whether the guest may run where SMT is on")
-    migration: bool = Field(False, description="whether a migration agent may move the guest")
-    cxl: bool = Field(False, description="whether CXL memory may be used")
-    provisional_firmware: bool = Field(
+    minimum_guest_svn: StrictInt = Field(0, ge=0, description="least security version of the guest")
+    vmpl: tuple[StrictInt, ...] = Field((0,), min_length=1, description="privilege levels that may have asked")
+    debug: StrictBool = Field(False, description="whether the host may debug the guest, so read and write all of it")
+    smt: StrictBool = Field(False, description="whether the guest may run where SMT is on")
+    migration: StrictBool = Field(False, description="whether a migration agent may move the guest")
+    cxl: StrictBool = Field(False, description="whether CXL memory may be used")
+    provisional_firmware: StrictBool = Field(
         False, description="whether firmware may run that is not committed, so that it can go back"
     )
     policy_requires: tuple[PolicyBit, ...] = Field((), description="bits that the guest's policy must have")
     platform_requires: tuple[PlatformBit, ...] = Field((), description="bits that the platform's information must have")
     csp_ids: tuple[str, ...] = Field((), description="providers whose VLEK may sign; without them a VCEK alone may")
-    crl: bool = Field(False, description="whether AMD's revocation list has to be there")
+    crl: StrictBool = Field(False, description="whether AMD's revocation list has to be there")
 
     @field_validator("minimum_tcb")
     @classmethod

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from strongroom.attest import certificates, pck, tdx_collateral, tdx_quote, tdx_tcb
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
@@ -40,11 +40,13 @@ class TdxSection(Section):
     tcb_status: tuple[Status, ...] = Field(
         ("UpToDate",), min_length=1, description="statuses of the TCB; never Revoked"
     )
-    evaluation_data_number: int = Field(0, ge=0, description="least tcbEvaluationDataNumber of Intel's collateral")
+    evaluation_data_number: StrictInt = Field(
+        0, ge=0, description="least tcbEvaluationDataNumber of Intel's collateral"
+    )
     tee_tcb_svn: Hex | None = Field(None, description="least TEE TCB SVN, 16 bytes, each component by itself")
-    debug: bool = Field(False, description="whether the TD may be under debug")
-    migratable: bool = Field(False, description="whether the TD may be migrated by a service TD")
-    sept_ve_disable: bool = Field(True, description="whether the attribute is required, as Linux guests need it")
+    debug: StrictBool = Field(False, description="whether the TD may be under debug")
+    migratable: StrictBool = Field(False, description="whether the TD may be migrated by a service TD")
+    sept_ve_disable: StrictBool = Field(True, description="whether the attribute is required, as Linux guests need it")
     attributes: tuple[str, ...] = Field(
         ("sept_ve_disable", "pks"), description="other attributes that may be set; debug and migratable have their keys"
     )

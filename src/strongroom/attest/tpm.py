@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from strongroom.attest import certificates, crl, eventlog, events, jsontext, tpm_evidence, tpm_quote
 from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse, require
@@ -37,14 +37,16 @@ _UNDERSTOOD = frozenset({"2.5.29.17", "2.5.29.32"})
 class QuoteSection(Section):
     """What a policy asks of any quote and its log."""
 
-    pcrs: tuple[int, ...] = Field(
+    pcrs: tuple[StrictInt, ...] = Field(
         (4, 7, 9, 11, 12), description="PCRs that the quote has to cover and measurements to speak of"
     )
     event_log: Literal["required", "optional"] = Field(
         "optional", description="whether a log has to come along; one that does always has to lead to the PCRs"
     )
-    beyond_log: tuple[int, ...] = Field((10,), description="PCRs extended after the firmware's log ended, as IMA does")
-    secure_boot: bool = Field(False, description="whether the log has to say that Secure Boot is on")
+    beyond_log: tuple[StrictInt, ...] = Field(
+        (10,), description="PCRs extended after the firmware's log ended, as IMA does"
+    )
+    secure_boot: StrictBool = Field(False, description="whether the log has to say that Secure Boot is on")
 
     def appraise_quote(self, facts: Facts, policy: Policy, log: EventLog | None, bank: str) -> None:
         """Refuse a quote of too few PCRs, PCRs that the policy does not speak of, or a log that lacks what is asked."""

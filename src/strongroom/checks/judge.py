@@ -225,7 +225,7 @@ def judge(
         court.results[check.id] = court.judge(check, files[check.id])
     side = court.role or Role.HOST
     platforms: dict[Platform, PlatformResult] = {
-        one: court.platform(file) if (file := catalogue.file(one, side)) else _no_side(one, side, court.kinds)
+        one: court.platform(file) if (file := catalogue.file(one, side)) else _no_side(one, court)
         for one in Platform
         if one is not Platform.NONE
     }
@@ -237,10 +237,12 @@ def judge(
 _UNJUDGED = {"sev": Platform.SEV, "sev-es": Platform.SEV}
 
 
-def _no_side(platform: Platform, side: Role, kinds: frozenset[str]) -> PlatformResult:
-    if any(_UNJUDGED.get(kind) is platform for kind in kinds):
+def _no_side(platform: Platform, court: _Court) -> PlatformResult:
+    if any(_UNJUDGED.get(kind) is platform for kind in court.kinds):
         return PlatformResult(platform, State.UNKNOWN, (), "no check looks into this kind of guest")
-    return PlatformResult(platform, State.ABSENT, (), f"nothing that a {side} offers")
+    if court.role is None:
+        return PlatformResult(platform, State.UNKNOWN, ("C-BARE",), "a host or a guest: nothing that was read tells")
+    return PlatformResult(platform, State.ABSENT, (), f"nothing that a {court.role} offers")
 
 
 def failures(judgement: HostJudgement) -> Sequence[CheckResult]:

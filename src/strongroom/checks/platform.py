@@ -46,9 +46,9 @@ def judge(
     # What will be mended anyway is not what the operator has to read.
     if left and left[0].id != found.because[0]:
         seen = f"{platform} {found.state}: {left[0].id} {left[0].verdict}: {left[0].seen}"
-    cause = next((result for result in left if result.remedy), None)
-    if cause is not None:
-        remedy = cause.remedy
+    # The remedy is of the cause that the sentence names: another check's would send people elsewhere.
+    if left and (left[0].remedy or left[0].verdict is CheckVerdict.UNKNOWN):
+        remedy = left[0].remedy or f"make {left[0].id} known: {left[0].seen}"
     elif found.state is State.ABSENT:
         remedy = "correct platform in the host's data, or use another host"
     else:

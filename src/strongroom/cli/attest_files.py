@@ -69,18 +69,26 @@ def gather(certs: Iterable[Path], others: Iterable[str]) -> Collateral:
     for path in certs:
         for file in _files(path, _CERTIFICATES):
             blob = content(file)
-            more = snp_forms.table(blob) if snp_forms.is_table(blob) else _certificate_file(blob)
-            found = _joined(found, more)
+            more = snp_forms.table(blob) if snp_forms.is_table(blob) else _certificate_file(blob, file)
+            found = _joined(found, more, file)
     for text in others:
         for name, file, given in _named(text):
             blob = content(file)
-            found = _joined(found, Collateral(documents={name: blob}) if given else _sorted(name, blob))
+            if not blob.strip():
+                raise ConfigError(f"{file}: empty; allowed with --collateral is what the evidence's kind looks for")
+            found = _joined(found, Collateral(documents={name: blob}) if given else _sorted(name, blob), file)
     return found
 
 
-def _certificate_file(blob: bytes) -> Collateral:
-    """Certificates in PEM, DER, or DER in hex or base64, or a list; whatever else it is, its verifier refuses."""
+def _certificate_file(blob: bytes, file: Path) -> Collateral:
+    """Certificates in PEM, DER, or DER in hex or base64, or a list.
+
+    Raises:
+        Refused: it is nothing of these; what only looks like a certificate is its verifier's to refuse.
+    """
     der = blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob)
+    if b"-----BEGIN" not in der and der[:1] != b"\x30":
+        raise Refused(f"{file}: neither a certificate nor a list is in it", "certificates")
     return Collateral(crls=(der,)) if _reads(crl.load, der) else Collateral((der,))
 
 
@@ -94,9 +102,11 @@ def _named(text: str) -> Iterator[tuple[str, Path, bool]]:
         yield file.stem.replace("-", "_"), file, False
 
 
-def _joined(first: Collateral, second: Collateral) -> Collateral:
+def _joined(first: Collateral, second: Collateral, file: Path) -> Collateral:
     if twice := sorted(set(first.documents) & set(second.documents)):
-        raise ConfigError(f"collateral: found two documents named {twice[0]}, allowed is one; name them by NAME=FILE")
+        raise ConfigError(
+            f"collateral: {file}: a second document named {twice[0]}, allowed is one; name it by NAME=FILE"
+        )
     return Collateral(
         (*first.certificates, *second.certificates),
         (*first.crls, *second.crls),

@@ -26,6 +26,8 @@ _FILES = {
     Sample.ANSIBLE: ("hosts.yml", ("ansible/hosts.yml",)),
     Sample.VAGRANT: ("vagrant", ("vagrant.py", "vagrant-hosts.yaml", "Vagrantfile")),
 }
+#: What the file may be called, so that the verbs know its form again.
+_SUFFIXES = {Sample.BARE_METAL: (".py",), Sample.ANSIBLE: (".yml", ".yaml")}
 
 
 def init(
@@ -40,6 +42,12 @@ def init(
     """Write a commented inventory, to be edited."""
     default, names = _FILES[sample]
     place = file or Path(default)
+    if len(names) == 1 and place.suffix not in _SUFFIXES[sample]:
+        raise ConfigError(
+            f"{place}: found the suffix {place.suffix or 'none'!r}, allowed for {sample.value} is"
+            f" {' or '.join(_SUFFIXES[sample])}",
+            hint="--for chooses what is written",
+        )
     contents = {name: paths.data("inventories", *name.split("/")).read_bytes() for name in names}
     try:
         if len(contents) > 1:

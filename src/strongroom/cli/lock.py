@@ -37,6 +37,8 @@ def check(
     inventory: NetworkOf = None,
 ) -> None:
     """Check schema and order of the lock, list what is unpinned, and compare the Go modules with their pins."""
+    if not online and (ca_file or inventory):
+        raise ConfigError("lock check: --ca-file and --network-of go with --online, without which nothing is asked")
     content = lockfile.load(lock)
     go = lockfile.load_go()
     for module in go.modules:

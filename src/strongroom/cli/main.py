@@ -105,6 +105,13 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FAILED)
+    except OSError as error:
+        # Of this machine, as a full disk is; what files are about is caught where they are opened.
+        if os.environ.get("STRONGROOM_DEBUG"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"strongroom: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(Exit.FAILED)
     except Exception as error:
         if os.environ.get("STRONGROOM_DEBUG"):
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,9 +9,9 @@ import typer
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
 from strongroom.cli.output import Output, OutputForm
 from strongroom.cli.upgrade import Batch, Force, Rollback, prepare
-from strongroom.engine.runner import Change, Run
 from strongroom.engine.upgrade import Options
 from strongroom.errors import ConfigError, Exit
+from strongroom.phases.base import Context, Phase
 from strongroom.phases.destroy import undo_phases_of
 from strongroom.phases.modes import phases_of
 
@@ -37,18 +36,22 @@ def plan(
         raise ConfigError("plan: --upgrade goes with none of --destroy, --phase and --skip-phase")
     if not upgrade and (rollback or force or batch != 1):
         raise ConfigError("plan: --rollback, --batch and --force go with --upgrade only")
-    with running(inventory, bundle, hands=False) as run:
+    chosen: list[Phase] = []
+
+    def choose(context: Context) -> None:
+        ours = context.inventory
+        if destroy:
+            chosen.extend(undo_phases_of(ours, phase or ()))
+        elif not upgrade:
+            chosen.extend(phases_of(ours, phase or (), skip_phase or ()))
+
+    with running(inventory, bundle, hands=False, before=choose) as run:
         if upgrade:
             work = prepare(run, Options(batch, force=force))
             work.back() if rollback else work.forward()
             changes = run.changes
         else:
-            changes = _of_phases(run, phase or (), skip_phase or (), destroy=destroy)
+            changes = run.undo(chosen) if destroy else run.phases(chosen)
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
     print_changes(changes, output, done=False, executions=executions)
     return Exit.PENDING if changes and exit_code else Exit.OK
-
-
-def _of_phases(run: Run, only: Sequence[str], skip: Sequence[str], *, destroy: bool) -> list[Change]:
-    ours = run.context.inventory
-    return run.undo(undo_phases_of(ours, only)) if destroy else run.phases(phases_of(ours, only, skip))

@@ -66,6 +66,8 @@ def preflight(
     """
     if diff and output is not Form.TEXT:
         raise ConfigError(f"--output: found {output.value!r}, allowed with --diff is 'text'")
+    if save and save.exists() and not save.is_dir():
+        raise ConfigError(f"{save}: not a folder", hint="choose another for --save")
     if replay and save:
         raise ConfigError("--save: not with --replay, which reads no host")
     old = document.load(diff) if diff else None
@@ -91,7 +93,7 @@ def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tu
         connect(pyinfra_inventory, ours, lock=False, some=True) as session,
     ):
         examined, unread = phase.read(session, ours.hosts, phase.examine(ours, manifest, set_up=False))
-    if save:
+    if save and examined:
         for name, found in examined.items():
             saved.save(save, name, found.sections)
         progress.say(f"saved in {save}")
@@ -100,6 +102,8 @@ def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tu
 
 def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tuple[phase.Outcome, dict[str, str]]:
     sections = saved.load(folder)
+    for line in saved.passed_over(folder):
+        progress.say(line)
     if inventory is None:
         return phase.judge_alone(sections), {}
     _, ours = inventories.load(inventory)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyinfra_cli.inventory
 from pyinfra.api.inventory import Inventory as PyinfraInventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_state
-from pyinfra_cli.inventory import make_inventory_from_files
 
 from strongroom.catalog.load import checks as catalogue
+from strongroom.engine import host_data
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.inventory import ansible
 from strongroom.model.cluster import STRICT, Inventory, validate
@@ -55,20 +58,57 @@ def _ansible(path: Path) -> PyinfraInventory:
 def _pyinfra(path: Path) -> PyinfraInventory:
     try:
         # pyinfra's loader notes the file it runs in the current state, so there has to be one.
-        with ctx_state.use(State()):
-            inventory: PyinfraInventory = make_inventory_from_files(str(path))
+        with ctx_state.use(State()), _no_host_twice():
+            inventory: PyinfraInventory = pyinfra_cli.inventory.make_inventory_from_files(str(path))
         return inventory
-    except Exception as caught:
+    except (Exception, SystemExit) as caught:
         # pyinfra wraps what the file itself raised.
         error = getattr(caught, "exception", caught)
+        if isinstance(error, _Twice):
+            raise ConfigError(f"{path}: {error}") from caught
         if isinstance(error, StrongroomError):
             raise error from caught
         if isinstance(error, SyntaxError):
             raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from caught
+        if isinstance(error, UnicodeDecodeError):
+            raise ConfigError(f"{path}: no Python: byte {error.start} is not UTF-8") from caught
         line = next(
             (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None
         )
-        raise ConfigError(f"{path}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from caught
+        said = "the inventory ended the program: " if isinstance(error, SystemExit) else ""
+        raise ConfigError(f"{path}{f':{line}' if line else ''}: {said}{type(error).__name__}: {error}") from caught
+
+
+class _Twice(ConfigError):
+    """A host's name stands for two hosts."""
+
+
+class _Once(PyinfraInventory):
+    """Refuses two entries of one name that contradict each other: pyinfra merges them, and one server would be gone."""
+
+    def make_hosts_and_groups(self, names: Any, groups: Any) -> None:
+        """As pyinfra does, after a look at the entries."""
+        said: dict[str, dict[str, Any]] = {}
+        entries = [entry for group, _ in (*groups.values(), (names, None)) for entry in group]
+        for name, data in (entry for entry in entries if isinstance(entry, tuple)):
+            known = said.setdefault(name, dict(data))
+            if key := next((key for key in data if key in known and known[key] != data[key]), None):
+                raise _Twice(
+                    f"host {name}: is there twice, with {key} {known[key]!r} and {data[key]!r}; give each host its own name"
+                )
+            known.update(data)
+        super().make_hosts_and_groups(names, groups)
+
+
+@contextmanager
+def _no_host_twice() -> Iterator[None]:
+    # pyinfra's loader has no other place where the entries of a file can be seen before they are merged.
+    module: Any = pyinfra_cli.inventory
+    kept, module.Inventory = module.Inventory, _Once
+    try:
+        yield
+    finally:
+        module.Inventory = kept
 
 
 #: `all` is the first argument of pyinfra's inventory, in which groups are further ones by their names.
@@ -91,7 +131,7 @@ def from_pyinfra(inventory: PyinfraInventory, where: str = "inventory") -> Inven
             raise ConfigError(
                 f"host {other}: cluster: differs from that of host {first}; set it once, in the data of all"
             )
-        valid = validate(cluster, hosts)
+        valid = validate(cluster, hosts, host_data.problems)
         _refuse_unknown_waivers(valid)
         return valid
     except ConfigError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch import staging
 from strongroom.fetch.hashing import sha256_files
 from strongroom.fetch.lockfile import one_line
@@ -36,12 +36,18 @@ def load(folder: Path) -> Bundle:
     """Read a bundle and check the names and sizes of its files, not their digests: cheap, and no proof.
 
     Raises:
-        StrongroomError: ``bundle.json`` is missing or not of its schema; a file is missing, unlisted, no plain file, or
+        ConfigError: there is no ``bundle.json``.
+        StrongroomError: it is not of its schema; a file is missing, unlisted, no plain file, or
             of another size.
     """
     path = folder / MANIFEST
     try:
         text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"{folder}: no bundle there ({MANIFEST} is missing)",
+            hint="name another with --bundle, or make one: strongroom bundle create, or bundle build for a lab",
+        ) from error
     except OSError as error:
         raise StrongroomError(
             f"{path}: cannot be read: {error.strerror}", hint="is this the bundle's folder?"

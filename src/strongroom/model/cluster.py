@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, StrictBool, StrictInt, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
 from strongroom.model import existing
@@ -47,7 +47,7 @@ class Runtime(Frozen):
     settings: dict[str, ShimSettings] = Field(
         default_factory=dict, description="settings of shims: name -> settings; the rest is as Kata's release has it"
     )
-    nfd: bool = Field(
+    nfd: StrictBool = Field(
         False,
         description="Node Feature Discovery runs: pods ask for TEE keys, and the rule that advertises them is applied",
     )
@@ -65,19 +65,19 @@ class HostSettings(Frozen):
         "when-needed",
         description="whether strongroom reboots a host whose kernel has to read new options; never leaves it to you",
     )
-    reboot_timeout_minutes: int = Field(
+    reboot_timeout_minutes: StrictInt = Field(
         30, ge=2, le=240, description="how long a host may take to come back; servers with much memory take their time"
     )
     kernel_options: tuple[str, ...] = Field(
         (), description="further options of the kernel's command line, on hosts with a platform; name or name=value"
     )
-    hugepages: int = Field(
+    hugepages: StrictInt = Field(
         0,
         ge=0,
         le=1 << 24,
         description="huge pages (of the kernel's own size, 2 MiB on x86) to keep for guests, 0 leaves them alone",
     )
-    inotify_instances: int = Field(
+    inotify_instances: StrictInt = Field(
         8192, ge=128, le=1 << 20, description="fs.inotify.max_user_instances; every guest's shim takes some"
     )
     memlock: Literal["unlimited", "unchanged"] = Field(
@@ -237,6 +237,15 @@ def _host_problems(inventory: Inventory) -> list[str]:
         for host in inventory.hosts
         if host.pod_subnet and not ipaddress.IPv4Network(host.pod_subnet).subnet_of(pods)
     ]
+    problems += [
+        f"host {host.name}: pod_subnet: {inventory.pod_subnet(host)}, made of the address, is not in kubernetes.pod_cidr"
+        f" {pods}; set pod_subnet, or take a /16"
+        for host in inventory.hosts
+        if routed and not host.pod_subnet and not ipaddress.IPv4Network(inventory.pod_subnet(host)).subnet_of(pods)
+    ]
+    # kubeadm wants ten addresses at least (kubeadm, constants.MinimumAddressesInServiceSubnet).
+    if services.num_addresses < 16:
+        problems.append(f"cluster: kubernetes.service_cidr: found {services}, allowed is a /28 or larger")
     if pods.overlaps(services):
         problems.append(f"cluster: kubernetes.service_cidr: {services} overlaps pod_cidr {pods}; take another range")
     for host in inventory.hosts:
@@ -263,12 +272,17 @@ def _nearest_role(groups: Sequence[str]) -> str:
     return f"; found {', '.join(own) or 'no group'}{near}"
 
 
-def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> Inventory:
+def validate(
+    cluster: Any,
+    hosts: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]],
+    further: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: (),
+) -> Inventory:
     """Check a whole inventory.
 
     Args:
         cluster: the ``cluster`` dict as the inventory has it.
         hosts: name -> (groups, data), as pyinfra merged them.
+        further: what is wrong with those keys of a host's data that are not strongroom's.
 
     Raises:
         ConfigError: one line for every problem found, not only for the first.
@@ -287,7 +301,7 @@ def validate(cluster: Any, hosts: Mapping[str, tuple[Sequence[str], Mapping[str,
         problems += explain("cluster", Cluster, error)
     valid = []
     for name, (groups, data) in sorted(hosts.items()):
-        of_hosts += [(name, problem) for problem in _data_problems(data)]
+        of_hosts += [(name, problem) for problem in (*_data_problems(data), *further(data))]
         roles = frozenset(groups) & frozenset(ROLES)
         if not roles:
             of_hosts.append((name, f"in none of the groups {', '.join(ROLES)}{_nearest_role(groups)}"))

@@ -59,6 +59,19 @@ def _unsaid(text: str) -> str:
     return re.sub(r"//[^/\s]*@", "//…@", text)
 
 
+# pydantic's words for a value of another type, in the words of TOML, YAML and Python alike.
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text, in quotes",
+    "tuple_type": "a list, as [a, b]",
+    "dict_type": "a table of keys",
+    "model_type": "a table of keys",
+    "model_attributes_type": "a table of keys",
+}
+
+
 def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[str]:
     """One line for each thing that pydantic refused: where (if not empty), key, value found, what is allowed, nearest match."""
     lines = []
@@ -80,6 +93,9 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
             options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
             near = nearest(str(found), options) if options else ""
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            message = _TYPES.get(problem["type"], message)
+            if problem["type"] == "too_short":
+                message = f"a list of {context['min_length']} or more"
             if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):
                 message = told
             lines.append(f"{where}{key}: found {_unsaid(repr(found))}, allowed is {message}{near}")

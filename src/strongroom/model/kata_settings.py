@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from strongroom.model.bundle import Frozen
 
@@ -19,8 +19,8 @@ class ShimSettings(Frozen):
     is made of: a change of them is a change of reference values.
     """
 
-    memory_mib: int | None = Field(None, ge=256, le=4 << 20, description="MiB of memory that a guest starts with")
-    vcpus: int | None = Field(None, ge=1, le=1024, description="virtual CPUs that a guest starts with")
+    memory_mib: StrictInt | None = Field(None, ge=256, le=4 << 20, description="MiB of memory that a guest starts with")
+    vcpus: StrictInt | None = Field(None, ge=1, le=1024, description="virtual CPUs that a guest starts with")
     kernel_params: tuple[Word, ...] = Field((), description="added to the guest kernel's command line, a word each")
     image_pull: Literal["guest", "host"] | None = Field(
         None, description="where images are pulled: inside the guest, or by containerd on the host"
@@ -33,11 +33,11 @@ class ShimSettings(Frozen):
     annotations: tuple[Word, ...] | None = Field(
         None, description="pod annotations that may change the guest: patterns of their names behind the last dot"
     )
-    runtime_debug: bool | None = Field(
+    runtime_debug: StrictBool | None = Field(
         None,
         description="the shim's own debug log on the host; the guest stays as it is (else take the variant NAME-debug)",
     )
-    create_timeout_seconds: int | None = Field(
+    create_timeout_seconds: StrictInt | None = Field(
         None, ge=1, le=7200, description="how long a container may take to be created, image pull in the guest included"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from strongroom.model.distribution import Distribution, distributions
 from strongroom.model.explain import nearest
@@ -22,14 +22,18 @@ class Kubernetes(Frozen):
     pod_cidr: str = Field("10.244.0.0/16", description="addresses of pods, a /16; every host takes one /24 of it")
     service_cidr: str = Field("10.96.0.0/16", description="virtual addresses of services")
     cni: Literal["ptp", "cilium"] = Field("ptp", description="pod network: plain routes between hosts, or Cilium")
-    dns: bool = Field(True, description="CoreDNS, where the bundle has it")
+    dns: StrictBool = Field(True, description="CoreDNS, where the bundle has it")
     key_algorithm: Literal["ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096"] = Field(
         "ECDSA-P256",
         description="keys of the cluster's certificates (kubeadm's encryptionAlgorithm), made once at its start",
     )
-    timeout_minutes: int = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
-    etcd_heartbeat_ms: int = Field(100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long")
-    lease_seconds: int = Field(15, ge=15, le=300, description="leader election lease of controllers and scheduler")
+    timeout_minutes: StrictInt = Field(5, ge=1, le=60, description="how long kubeadm waits for each thing it starts")
+    etcd_heartbeat_ms: StrictInt = Field(
+        100, ge=50, le=2000, description="etcd heartbeat; elections take ten times as long"
+    )
+    lease_seconds: StrictInt = Field(
+        15, ge=15, le=300, description="leader election lease of controllers and scheduler"
+    )
 
     @field_validator("distribution")
     @classmethod

@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from strongroom.model.bundle import Frozen
 
@@ -89,7 +89,7 @@ class Network(Frozen):
     ca_file: str | None = Field(
         None, min_length=1, description="PEM file of a private CA on the controller, trusted besides the system's"
     )
-    on_hosts: bool = Field(
+    on_hosts: StrictBool = Field(
         False, description="whether containerd on the hosts uses all this too, for the images that your pods pull"
     )
 

@@ -148,8 +148,26 @@ class PreflightDocument(Frozen):
 
     @property
     def nowhere(self) -> tuple[Platform, ...]:
-        """The other platforms."""
+        """The other platforms, as far as hosts were read."""
+        if all(host.unreachable for host in self.hosts):
+            return ()
         return tuple(one for one in Platform if one not in self.there and one is not Platform.NONE)
+
+    @property
+    def unread(self) -> tuple[HostEntry, ...]:
+        """The hosts that could not be read."""
+        return tuple(host for host in self.hosts if host.unreachable)
+
+    @property
+    def unsaid(self) -> tuple[tuple[Platform, PlatformEntry, tuple[str, ...]], ...]:
+        """Platforms that are not ready and whose cause is no open check, with the hosts on which they are so."""
+        found: dict[tuple[Platform, str], tuple[PlatformEntry, list[str]]] = {}
+        for host in self.hosts:
+            named = {check.id for check in host.open}
+            for platform, entry in host.platforms.items():
+                if entry.state in (State.CAPABLE, State.UNKNOWN) and not named & set(entry.because):
+                    found.setdefault((platform, entry.sentence), (entry, []))[1].append(host.name)
+        return tuple((platform, entry, tuple(names)) for (platform, _), (entry, names) in found.items())
 
     @property
     def open(self) -> tuple[tuple[CheckEntry, tuple[str, ...]], ...]:

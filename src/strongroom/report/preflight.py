@@ -42,10 +42,11 @@ def show(console: Console, document: PreflightDocument) -> None:
 def overview(console: Console, document: PreflightDocument) -> None:
     """The matrix of platforms and hosts, what is open, and what differs."""
     _matrix(console, document)
-    for host in document.hosts:
-        if host.unreachable:
-            _line(console, f"{host.name}: not read: {host.unreachable}", "bold red")
+    for host in document.unread:
+        _line(console, f"{host.name}: not read: {host.unreachable}", "bold red")
     _open(console, document)
+    for platform, entry, names in document.unsaid:
+        _line(console, f"{_names(names)}: {platform} {entry.state}: {entry.sentence}", _STATE_STYLE[entry.state])
     for difference in document.differences:
         _line(console, f"{difference.what} differs:", "yellow")
         for value, hosts in difference.values.items():
@@ -81,7 +82,8 @@ def _matrix(console: Console, document: PreflightDocument) -> None:
         table.add_row(Text(name), *cells, "?" if host.unreachable else str(len(host.open)))
     console.print(table)
     if document.nowhere:
-        _line(console, f"absent everywhere: {', '.join(document.nowhere)}", "dim")
+        where = "on the hosts that were read" if document.unread else "everywhere"
+        _line(console, f"absent {where}: {', '.join(document.nowhere)}", "dim")
     if any(
         host.wanted is not Platform.NONE and host.state(host.wanted) is not State.READY
         for host in document.hosts
@@ -94,7 +96,7 @@ def _open(console: Console, document: PreflightDocument) -> None:
     quiet: dict[tuple[str, ...], list[str]] = {}
     for check, names in document.open:
         if check.verdict is CheckVerdict.UNKNOWN and not check.remedy:
-            quiet.setdefault(names, []).append(check.id)
+            quiet.setdefault(tuple(dict.fromkeys(names)), []).append(check.id)
             continue
         _line(console, f"{_names(names)}: {check.id} {check.verdict}: {check.seen}", _STYLE[check.verdict])
         _advice(console, check)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strongroom.errors import ConfigError
+from strongroom.model.explain import nearest
 from strongroom.probe.report import SECTIONS
 from strongroom.probe.sections import HEADER, SCHEMA
 
@@ -66,6 +67,19 @@ def load(folder: Path) -> dict[str, dict[str, tuple[str, ...]]]:
             hint="give --replay the folder that --save wrote: DIR/<host>/<section>",
         )
     return found
+
+
+def passed_over(folder: Path) -> list[str]:
+    """A line for each host's folder with files that are named like no section: :func:`load` does not take them."""
+    lines = []
+    for place in (folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())):
+        files = sorted(path.name for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
+        strange = [name for name in files if name not in (*SECTIONS, MARK)]
+        if strange:
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            near = next((text for name in strange if (text := nearest(Path(name).stem, SECTIONS))), "")
+            lines.append(f"{place}: passed over, being no section's name: {', '.join(strange[:3])}{more}{near}")
+    return lines
 
 
 def _host(path: Path) -> dict[str, tuple[str, ...]] | None:
