@@ -14,6 +14,7 @@ from strongroom import paths, yaml_text
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch.hashing import sha256_file
 from strongroom.model.bundle import Frozen
+from strongroom.model.explain import TYPES
 from strongroom.model.lock import GoLock, Lock, LockEntry
 
 Model = TypeVar("Model", bound=Frozen)
@@ -39,10 +40,16 @@ def one_line(path: Path | str, error: ValidationError) -> str:
     """The first problem of a validation, as ``file: key: what is wrong, found what``, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
+    if first["type"] == "json_invalid":
+        return f"{path}: no JSON: {first['ctx']['error']}"
+    if missing := [".".join(map(str, one["loc"])) for one in problems if one["type"] == "missing"]:
+        return f"{path}: missing: {', '.join(missing[:6])}"
     where = ".".join(str(part) for part in first["loc"])
     found = "" if isinstance(first["input"], dict) else f", found {str(first['input'])[:80]!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
+    if kind := TYPES.get(first["type"]):
+        message = f"allowed is {kind}"
     return f"{path}: {where + ': ' if where else ''}{message}{found}{more}"
 
 

@@ -60,7 +60,7 @@ def _unsaid(text: str) -> str:
 
 
 # pydantic's words for a value of another type, in the words of TOML, YAML and Python alike.
-_TYPES = {
+TYPES = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -93,7 +93,7 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
             options = re.findall(r"'([^']+)'", str(context.get("expected", "")))
             near = nearest(str(found), options) if options else ""
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            message = _TYPES.get(problem["type"], message)
+            message = TYPES.get(problem["type"], message)
             if problem["type"] == "too_short":
                 message = f"a list of {context['min_length']} or more"
             if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):

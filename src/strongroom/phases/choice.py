@@ -36,7 +36,7 @@ def choose(inventory: Inventory, known: Mapping[str, Shim]) -> tuple[Shim, ...]:
         shim = next((one for one in chosen if one.name == name), None)
         if shim is not None:
             problems += [f"cluster: runtime.settings.{name}.{line}" for line in _useless(shim, settings)]
-        elif name not in runtime.shims:
+        elif names and name not in runtime.shims:
             problems.append(
                 f"cluster: runtime.settings: found {name!r}, allowed are those of runtime.shims: {', '.join(names)}"
                 f"{nearest(name, names)}"
