@@ -182,7 +182,8 @@ def test_a_host_of_another_cluster_is_refused_by_its_name_before_anything_change
 def test_the_probe_tells_which_units_run(tmp_path: Path) -> None:
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(
-        '#!/bin/sh\ncase "$*" in *k3s-agent.service*|*crio.service*) echo ActiveState=active;; *) echo ActiveState=inactive;; esac\n'
+        '#!/bin/sh\n[ "$1 $2 $3" = "show -p ActiveState" ] || exit 0\nshift 3\n'
+        "for unit; do case $unit in k3s-agent|crio) echo ActiveState=active;; *) echo ActiveState=inactive;; esac; echo; done\n"
     )
     systemctl.chmod(0o755)
     environment = {**os.environ, "PROBE_PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
