@@ -171,6 +171,21 @@ def test_a_folder_of_certificates(tmp_path: Path) -> None:
     assert verify(REPORT, "--certs", tmp_path, "--authenticity-only", *AT).returncode == 5
 
 
+def test_what_was_given_beside_it_is_told_where_it_was_not_enough(tmp_path: Path) -> None:
+    (tmp_path / "nope.json").write_text("{}")
+    done = verify(REPORT, "--collateral", tmp_path, "--authenticity-only", *AT)
+    assert done.returncode == 5
+    assert "given beside the evidence: documents nope" in done.stdout
+    (tmp_path / "report.bin").write_bytes(REPORT.read_bytes())
+    done = verify(REPORT, "--certs", tmp_path, "--authenticity-only", *AT)
+    assert done.returncode == 5
+    assert f"certificates: {tmp_path / 'report.bin'}: neither a certificate nor a list is in it" in done.stdout
+    (tmp_path / "nope.json").write_text("")
+    done = verify(REPORT, "--collateral", tmp_path / "nope.json", "--authenticity-only", *AT)
+    assert done.returncode == 2
+    assert "nope.json: empty" in done.stderr
+
+
 def test_the_time_is_an_argument() -> None:
     for at, code in (
         ("2026-06-16", 5),

@@ -152,6 +152,8 @@ def verify(
         typer.echo(json.dumps(report, indent=2))
     else:
         _print(results, expected)
+        if refused_count and not isinstance(given, Refused) and (told := attest_files.told(given)):
+            typer.echo(textwrap.fill(f"given beside the evidence: {told}", WIDTH))
         if head:
             typer.echo(f"on record: {head}")
     if refused_count:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from strongroom.attest import certificates, crl, forms, jsontext, policy, registry, snp_forms
-from strongroom.attest.base import Refused
+from strongroom.attest.base import Refused, printable
 from strongroom.attest.collateral import Collateral
 from strongroom.attest.policy import Policy
 from strongroom.attest.record import PolicyText
@@ -78,6 +78,14 @@ def gather(certs: Iterable[Path], others: Iterable[str]) -> Collateral:
                 raise ConfigError(f"{file}: empty; allowed with --collateral is what the evidence's kind looks for")
             found = _joined(found, Collateral(documents={name: blob}) if given else _sorted(name, blob), file)
     return found
+
+
+def told(given: Collateral) -> str:
+    """What was taken for what, for people who wonder why it was not found; empty where nothing was given."""
+    parts = [f"certificates ({len(given.certificates)})"] if given.certificates else []
+    parts += [f"revocation lists ({len(given.crls)})"] if given.crls else []
+    parts += [f"documents {', '.join(map(printable, sorted(given.documents)))}"] if given.documents else []
+    return ", ".join(parts)
 
 
 def _certificate_file(blob: bytes, file: Path) -> Collateral:
