@@ -30,7 +30,8 @@ pytestmark = [
 ]
 SOURCES = Path(__file__).parents[1] / "nydus"
 MODULE = "github.com/containerd/nydus-snapshotter"
-FOLDERS = (snapshots.ROOT, str(Path(snapshots.SOCKET).parent))
+# containerd makes /etc/cni/net.d where there is none.
+FOLDERS = (snapshots.ROOT, str(Path(snapshots.SOCKET).parent), "/etc/cni")
 CONFIG = """\
 version = 3
 root = "{folder}/root"
@@ -78,7 +79,7 @@ def test_containerd_asks_nydus_which_hands_the_image_to_the_guest(nydus: Path, t
     (tmp_path / "conf.d/10-strongroom.toml").write_text(snapshots.tables(document, (shim,), text, "drop-in"))
     (tmp_path / "config.toml").write_text(CONFIG.format(folder=tmp_path))
     # Our paths are absolute: the daemons get file systems of their own there, which end with them.
-    absent = [name for name in (*FOLDERS, "/etc/cni") if not Path(name).exists()]
+    absent = [name for name in FOLDERS if not Path(name).exists()]
     for name in absent:
         Path(name).mkdir()
     try:
