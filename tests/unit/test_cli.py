@@ -176,11 +176,14 @@ def test_init_writes_nothing_under_a_name_that_no_verb_would_read(tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_no_bug(unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [STRONGROOM, "lock", "check"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
-        )
+            [STRONGROOM, "lock", "check"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+            env=environment,
+        )  # fmt: skip
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "a bug" not in done.stderr

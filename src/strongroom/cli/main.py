@@ -83,12 +83,18 @@ def report(error: StrongroomError) -> int:
     return int(error.exit)
 
 
+def _drop_output() -> None:
+    """What is left of stdout goes nowhere: Python would try to write it once more, and end with another code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """Entry point: every way out is an exit code."""
     # What was imported lives to the end: without this the collector walks through all of it again while hosts wait.
     gc.freeze()
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()  # here, where it is known what to say if that fails
         sys.exit(code if isinstance(code, int) else Exit.OK)
     except StrongroomError as error:
         if os.environ.get("STRONGROOM_DEBUG"):
@@ -103,12 +109,13 @@ def main() -> None:
         print("strongroom: interrupted", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(Exit.FAILED)
     except OSError as error:
         # Of this machine, as a full disk is; what files are about is caught where they are opened.
         if os.environ.get("STRONGROOM_DEBUG"):
             raise
+        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         print(f"strongroom: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(Exit.FAILED)
