@@ -148,12 +148,23 @@ def test_two_hosts_of_one_name_are_not_one(tmp_path: Path, bundle: Path) -> None
         ('"_sodo": True', "_sodo: pyinfra has no such key; did you mean '_sudo'?"),
         ('"_sudo": "yes"', "_sudo: found 'yes', allowed is True or False"),
         ('"ssh_key": 7', "ssh_key: found 7, allowed is text"),
+        ('"ssh_password": 123456', "ssh_password: found a value of type int, allowed is text"),
     ],
 )
 def test_what_pyinfra_would_ignore_or_trip_over(tmp_path: Path, bundle: Path, host: str, words: str) -> None:
     done = strongroom("plan", inventory(tmp_path, bundle, host=f", {host}"))
     assert done.returncode == 2
     assert f"inventory.py: host cp1: {words}" in done.stderr
+    assert "123456" not in done.stderr
+
+
+def test_helpers_of_group_data_and_what_a_host_takes_back_are_left_alone(tmp_path: Path, bundle: Path) -> None:
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data" / "all.py").write_text(
+        '_base = "10.0.0."\n_sudo_user = None\n\ndef _ip(n):\n    return n\n'
+    )
+    done = strongroom("preflight", inventory(tmp_path, bundle, port=free_port()))
+    assert "cannot connect" in done.stderr
 
 
 @pytest.mark.parametrize(

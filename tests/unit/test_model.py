@@ -46,6 +46,7 @@ def test_a_good_inventory_knows_its_roles() -> None:
             {},
             ["host cp1: pod_subnet: 10.244.1.0/24, made of the address, is not in kubernetes.pod_cidr 10.244.0.0/28"],
         ),
+        ({"kubernetes": {"pod_cidr": "10.244.0.128/25"}}, {}, ["is not in kubernetes.pod_cidr 10.244.0.128/25"]),
         ({"kubernetes": {"dns": "no"}}, {}, ["kubernetes.dns: found 'no', allowed is true or false"]),
         ({"host": {"hugepages": "8"}}, {}, ["host.hugepages: found '8', allowed is a whole number"]),
         ({"host": {"hugepages": True}}, {}, ["host.hugepages: found True, allowed is a whole number"]),

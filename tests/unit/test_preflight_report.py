@@ -328,3 +328,12 @@ def test_every_verdict_that_needs_a_hand_says_what_to_do() -> None:
     for name in FAULTS:
         host = made(Platform(next(c.platform for c in catalogue().checks if c.id == name)), a=faulty(name)).hosts[0]
         assert [c.id for c in host.open if c.verdict is CheckVerdict.FAIL and not c.remedy] == []
+
+
+def test_a_report_whose_words_are_no_words_is_refused_as_any_other(tmp_path: Path) -> None:
+    told = json.loads(made(a=make("snp")).json_text())
+    told["hosts"][0]["checks"][0]["seen"] = None
+    file = tmp_path / "old.json"
+    file.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="checks.0.seen"):
+        document.load(file)

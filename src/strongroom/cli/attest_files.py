@@ -89,13 +89,13 @@ def told(given: Collateral) -> str:
 
 
 def _certificate_file(blob: bytes, file: Path) -> Collateral:
-    """Certificates in PEM, DER, or DER in hex or base64, or a list.
+    """Certificates in PEM, DER, or DER in hex or base64, or a list; a platform's key may also be JSON.
 
     Raises:
         Refused: it is nothing of these; what only looks like a certificate is its verifier's to refuse.
     """
     der = blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob)
-    if b"-----BEGIN" not in der and der[:1] != b"\x30":
+    if b"-----BEGIN" not in der and der[:1] != b"\x30" and not forms.is_json(der):
         raise Refused(f"{file}: neither a certificate nor a list is in it", "certificates")
     return Collateral(crls=(der,)) if _reads(crl.load, der) else Collateral((der,))
 

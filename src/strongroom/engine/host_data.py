@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -12,6 +14,7 @@ from pyinfra.connectors import docker, ssh
 
 from strongroom.model.explain import nearest
 
+_SECRET = re.compile("password|paramiko|_env|_stdin")
 _OURS = ("ssh_", "docker_", "podman_", "_")
 
 
@@ -25,15 +28,23 @@ def known() -> Mapping[str, Any]:
 def problems(data: Mapping[str, Any]) -> Iterator[str]:
     """What pyinfra would ignore or trip over once it connects."""
     for key, value in data.items():
-        if not key.startswith(_OURS):
-            continue
+        if not key.startswith(_OURS) or (key.startswith("_") and value is None):
+            continue  # None is how a host takes back what its group says
         if key not in known():
+            # A name of one's own with an underscore is a helper of group_data's files, unless it is nearly one of these.
+            if key.startswith("_") and (callable(value) or not get_close_matches(key, known(), 1, 0.8)):
+                continue
             yield f"{key}: pyinfra has no such key{nearest(key, tuple(known()))}"
             continue
         try:
             raise_if_bad_type(value, known()[key], TypeError, "")
         except TypeError:
-            yield f"{key}: found {value!r}, allowed is {_word(known()[key])}"
+            yield f"{key}: found {shown(key, value)}, allowed is {_word(known()[key])}"
+
+
+def shown(key: str, value: object) -> str:
+    """A value as it may stand in an error: of what can be a secret, its type alone."""
+    return f"a value of type {type(value).__name__}" if _SECRET.search(key) else repr(value)
 
 
 def _word(kind: Any) -> str:

@@ -93,8 +93,9 @@ class _Once(PyinfraInventory):
         for name, data in (entry for entry in entries if isinstance(entry, tuple)):
             known = said.setdefault(name, dict(data))
             if key := next((key for key in data if key in known and known[key] != data[key]), None):
+                first, second = (host_data.shown(key, one[key]) for one in (known, data))
                 raise _Twice(
-                    f"host {name}: is there twice, with {key} {known[key]!r} and {data[key]!r}; give each host its own name"
+                    f"host {name}: is there twice, with {key} {first} and {second}; give each host its own name"
                 )
             known.update(data)
         super().make_hosts_and_groups(names, groups)

@@ -241,7 +241,7 @@ def _host_problems(inventory: Inventory) -> list[str]:
         f"host {host.name}: pod_subnet: {inventory.pod_subnet(host)}, made of the address, is not in kubernetes.pod_cidr"
         f" {pods}; set pod_subnet, or take a /16"
         for host in inventory.hosts
-        if routed and not host.pod_subnet and not ipaddress.IPv4Network(inventory.pod_subnet(host)).subnet_of(pods)
+        if routed and not host.pod_subnet and int(host.address.rsplit(".", 1)[1]) >= pods.num_addresses // 256
     ]
     # kubeadm wants ten addresses at least (kubeadm, constants.MinimumAddressesInServiceSubnet).
     if services.num_addresses < 16:

@@ -466,6 +466,6 @@ everything() {
 
 # A log may hold any byte, and what carries this output to the controller may not. All of it goes as one line, with a record
 # separator at each line's end: reading a rack's output line by line cost the controller as much as judging it.
-everything </dev/null | tr '\12\0-\10\13-\37\177-\377' '\36[?*]'
+everything </dev/null | tr -c '\11\12\40-\176' '?' | tr '\12' '\36'
 echo
 exit 0

@@ -31,9 +31,9 @@ class PlatformEntry(Frozen):
     because: tuple[str, ...] = Field((), description="ids of the checks that keep it from ready, the causes first")
 
 
-def _printable(text: str) -> str:
+def _printable(text: object) -> object:
     """What a host said, safe for a terminal, XML and UTF-8: control characters and stray bytes are shown, not sent."""
-    if text.isprintable():
+    if not isinstance(text, str) or text.isprintable():
         return text
     return "".join(
         char
