@@ -335,5 +335,5 @@ def test_a_report_whose_words_are_no_words_is_refused_as_any_other(tmp_path: Pat
     told["hosts"][0]["checks"][0]["seen"] = None
     file = tmp_path / "old.json"
     file.write_text(json.dumps(told))
-    with pytest.raises(ConfigError, match="checks.0.seen"):
+    with pytest.raises(ConfigError, match=r"checks\.0\.seen"):
         document.load(file)
