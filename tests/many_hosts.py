@@ -28,15 +28,13 @@ def main(file: Path) -> None:
     bare = time.monotonic() - started
     pyinfra_inventory, ours = inventories.load(file)
     started = time.monotonic()
-    with connect(pyinfra_inventory, ours, lock=False, some=True) as session:
-        connected = time.monotonic() - started
+    with connect(pyinfra_inventory, ours, lock=False, later=True) as session:
         examined, unread = preflight.read(session, ours.hosts, preflight.examine(ours, None, set_up=False))
         executions = [remote.executions for remote in session.remotes.values()]
         read = time.monotonic() - started
     outcome = preflight.judge_inventory(ours, examined, unread)
     result = {
         "bare": bare,
-        "connected": connected,
         "read": read,
         "preflight": time.monotonic() - started,
         "unread": unread,

@@ -30,14 +30,17 @@ def make_keys(folder: Path, servers: Sequence[str]) -> None:
     (folder / "known_hosts").write_text("".join(f"{server} {public}\n" for server in servers))
 
 
-def answering(folder: Path, text: str) -> None:
+def answering(folder: Path, text: str, seconds: float) -> None:
     """From now on servers with the folder's keys run no script: ``true`` they do, anything else they answer with ``text``.
 
-    By the shell's own means, without a process more than ``true`` takes: a server must cost the same in both cases.
+    For that they take ``seconds`` and hardly more of a processor than ``true`` does, which waits as well, for nothing.
     """
     said = text.replace("'", "'\\''")
     (folder / "answer.sh").write_text(
-        f'IFS= read -r first || [ -n "$first" ]\n[ "$first" = true ] || printf %s \'{said}\'\n'
+        'IFS= read -r first || [ -n "$first" ]\n'
+        '[ "$first" != true ] || exec sleep 0\n'
+        f"sleep {seconds:.3f}\n"
+        f"printf %s '{said}'\n"
     )
     key = (folder / "id.pub").read_text()
     keys = folder / "home" / ".ssh" / "authorized_keys"

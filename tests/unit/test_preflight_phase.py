@@ -31,11 +31,13 @@ class FakeSession:
     def __init__(self, machines: dict[str, Sections]) -> None:
         self.machines = machines
         self.asked: list[str] = []
-        self.unreachable: dict[str, str] = {}
 
     def each(self, hosts: Sequence[Host], function: Callable[[Host, Any], Any]) -> list[Any]:
         return [
-            function(host, SimpleNamespace(run=lambda script, name=host.name, **_: self.run(name))) for host in hosts
+            function(
+                host, SimpleNamespace(connect=lambda: None, run=lambda script, name=host.name, **_: self.run(name))
+            )
+            for host in hosts
         ]
 
     def run(self, name: str) -> list[str]:

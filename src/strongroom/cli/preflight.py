@@ -90,7 +90,7 @@ def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tu
     manifest = _manifest(ours, bundle)
     with (
         progress.step(f"Preflight of {len(ours.hosts)} host(s)"),
-        connect(pyinfra_inventory, ours, lock=False, some=True) as session,
+        connect(pyinfra_inventory, ours, lock=False, later=True) as session,
     ):
         examined, unread = phase.read(session, ours.hosts, phase.examine(ours, manifest, set_up=False))
     if save and examined:

@@ -24,7 +24,7 @@ _KEEPALIVE_SECONDS = 10
 
 @dataclass
 class Remote:
-    """A connected host. ``executions`` counts SSH executions, for the tests that hold the design to its budget."""
+    """A host and its connection. ``executions`` counts SSH executions, for the tests that hold the design to its budget."""
 
     state: State
     host: Host
@@ -91,6 +91,21 @@ class Remote:
         transport = client.get_transport()
         return transport is not None and transport.is_active()
 
+    def connect(self) -> None:
+        """Connect, where that was not done yet.
+
+        Raises:
+            ConnectionLost: the host does not answer, is not the pinned one, or does not let this user in.
+        """
+        if self.host.connected:
+            return
+        try:
+            self.host.connect(show_errors=False, raise_exceptions=True)
+        except (ConnectError, OSError, SSHException, EOFError) as error:
+            raise ConnectionLost(f"{self.name}: cannot connect: {error}") from error
+        self.state.activate_host(self.host)  # pyinfra disconnects those alone
+        self._keep_alive()
+
     def reconnect(self) -> None:
         """Connect anew; what the old connection held is taken again.
 
@@ -102,11 +117,7 @@ class Remote:
             self.host.disconnect()
         except (OSError, SSHException, EOFError):
             self.host.connected = False
-        try:
-            self.host.connect(show_errors=False, raise_exceptions=True)
-        except (ConnectError, OSError, SSHException, EOFError) as error:
-            raise ConnectionLost(f"{self.name}: cannot connect: {error}") from error
-        self._keep_alive()
+        self.connect()
         if self.held is not None:
             self.held()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
 from typing import Any, TypeVar
@@ -44,12 +44,10 @@ class Session:
         inventory: Inventory,
         state: State,
         remotes: dict[str, Remote],
-        unreachable: Mapping[str, str] | None = None,
     ) -> None:
         self.inventory = inventory
         self.state = state
         self.remotes = remotes
-        self.unreachable = unreachable or {}
         # As many at once as pyinfra takes, but not in its own pool: a plain run sits in that one itself, on one of its
         # places, and would wait for ever for the place of its only host.
         self.pool = Pool(state.pool.size)
@@ -95,10 +93,10 @@ def connect(
     inventory: Inventory,
     *,
     lock: bool = True,
-    some: bool = False,
+    later: bool = False,
     only: str | None = None,
 ) -> Iterator[Session]:
-    """Connect to every host, or to none; with ``some`` to those that answer, the others are the session's ``unreachable``.
+    """Connect to every host, or to none; with ``later`` to none yet: who uses a host calls :meth:`Remote.connect` first.
 
     ``only`` names the one host to connect to; a lock is for all of them, so it does not go with it.
 
@@ -108,24 +106,25 @@ def connect(
         StrongroomError: a line for each host that cannot be reached, or that another operator holds.
     """
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
-    if lock and only is not None:
+    if lock and (later or only is not None):
         raise ValueError("the operator lock is taken on all hosts")
     limit = None if only is None else [pyinfra_inventory.get_host(only)]
     state = State(pyinfra_inventory, Config(CONNECT_TIMEOUT=20), initial_limit=limit)
     errors = _Errors()
     state.add_callback_handler(errors)
     try:
-        with ctx_state.use(state), ctx_config.use(state.config):
-            connect_all(state)
+        if not later:
+            with ctx_state.use(state), ctx_config.use(state.config):
+                connect_all(state)
     except PyinfraError:
         pass  # its message names no host; the callback has them all
-    if errors.of and not some:
+    if errors.of:
         disconnect_all(state)
         raise StrongroomError(
             "\n".join(f"{name}: cannot connect: {text}" for name, text in sorted(errors.of.items())),
             hint="check address, user and host key (ssh_known_hosts_file) in the inventory; nothing was changed",
         )
-    session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory}, errors.of)
+    session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory})
     channels: list[Any] = []
 
     def hold(_: Host, remote: Remote) -> None:

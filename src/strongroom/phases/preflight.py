@@ -54,19 +54,19 @@ def read(
 ) -> tuple[dict[str, T], dict[str, str]]:
     """What ``look`` makes of every host's sections, and why the others could not be read.
 
-    One execution each, all hosts at a time; a host is looked at as soon as it has answered, while others still work.
+    One execution each, all hosts at a time. A host is asked as soon as it is connected and looked at as soon as it has
+    answered, while others still work: a probe's time is another host's handshake.
     """
 
     def one(host: Host, remote: Remote) -> tuple[T | None, str]:
         try:
+            remote.connect()
             return look(host, probed(remote.run(probe_script(), doing="probing", timeout=60))), ""
         except StrongroomError as error:
             return None, str(error).removeprefix(f"{host.name}: ")
 
-    unread = {name: f"cannot connect: {why}" for name, why in session.unreachable.items()}
-    reachable = [host for host in hosts if host.name not in unread]
-    found = {}
-    for host, (seen, why) in zip(reachable, session.each(reachable, one), strict=True):
+    found, unread = {}, {}
+    for host, (seen, why) in zip(hosts, session.each(hosts, one), strict=True):
         if seen is None:
             unread[host.name] = why
         else:
