@@ -1,7 +1,7 @@
 """Hostile evidence and collateral for every kind: nothing leaves a verifier but its verdict or Refused, and none takes long.
 
 ``python -m tests.fuzz_attest --seed 1 --count 100000`` runs any number of inputs and prints seed, count and the slowest one;
-the tests run a few hundred. An input is real evidence of the corpus, or made up, spoiled by a seed, given to a kind with
+the tests run about a minute of it. An input is real evidence of the corpus, or made up, spoiled by a seed, given to a kind with
 collateral that is spoiled as well. Verifiers are called without the registry's net, so that a defect shows as what it is.
 """
 
