@@ -92,6 +92,9 @@ def test_a_log_that_is_another_boots_is_refused() -> None:
     wanted = policy.make({"ccel": {"beyond_log": [0, 1, 2, 3]}})
     said = registry.authenticate("ccel", read(PAIR[0]), collateral, wanted, datetime(2025, 6, 25, tzinfo=UTC))
     assert said.facts.kind == "ccel"
+    assert [note[-40:] for note in said.facts.notes if "does not lead to RTMR 0" in note] == [
+        "RTMR 0, as the policy permits (beyond_log)"[-40:]
+    ]
 
 
 def test_the_log_beside_a_genuine_quote() -> None:

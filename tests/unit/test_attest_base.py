@@ -44,14 +44,16 @@ DAY = timedelta(days=1)
 def _verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
     if evidence == b"defect":
         raise IndexError("out of range")
+    several = tuple(bytes((one,)) for one in evidence)
     facts = Facts(
         kind="testing",
         platform=Platform.NONE,
         report_data=b"\1\2",
         measurements={"code": b"\xaa", "data": b"\xbb"},
         must_compare=("code",),
-        identity=b"\x0c",
+        identity=b"" if evidence == b"nameless" else b"\x0c",
         aliases=(b"\x0c\0",),
+        members=several if evidence != b"nameless" else (),
     )
     return base.authentic(facts, policy)
 
@@ -88,6 +90,26 @@ def test_everything_else_is_refused() -> None:
     registry.verify("testing", b"", NOTHING, expecting(identities=["0c00"]), NOW)
     silent = policy.make({"not_compared": ["code", "identities", "report_data"]})
     registry.verify("testing", b"", NOTHING, silent, NOW)
+
+
+def test_evidence_of_several_devices_is_that_of_each() -> None:
+    def judged(evidence: bytes, **more: object) -> str:
+        try:
+            registry.verify("testing", evidence, NOTHING, expecting(**more), NOW)
+        except Refused as reason:
+            return reason.field
+        return "verified"
+
+    assert judged(b"\1\2", identities=["01", "02"]) == "verified"
+    assert judged(b"\1\2", identities=["01"]) == "identity"
+    assert judged(b"\1\2", identities=["0c"]) == "verified"
+    # Who is denied cannot hide behind another one, nor behind having no name.
+    assert judged(b"\1\2", identities=["0c"], denied_identities=["02"]) == "identity"
+    assert judged(b"\1\2", identities=["01", "02"], denied_identities=["02"]) == "identity"
+    assert judged(b"\1\2", identities=[], not_compared=["identities"], denied_identities=["01"]) == "identity"
+    assert judged(b"\1\2", identities=["0c"], denied_identities=["03"]) == "verified"
+    assert judged(b"nameless", identities=[], not_compared=["identities"]) == "verified"
+    assert judged(b"nameless", identities=[], not_compared=["identities"], denied_identities=["03"]) == "identity"
 
 
 def test_what_was_authenticated_without_this_policy_is_never_verified() -> None:
@@ -297,6 +319,14 @@ def test_revocation() -> None:
         ("measurement = 1", "did you mean 'measurements'"),
         ('identities = ["0g"]', "hex"),
         ("measurements = {code = []}", "measurements.code"),
+        ('measurements = {code = [""]}', "an empty value allows nothing"),
+        ('identities = [""]', "an empty value allows nothing"),
+        ('nonce = "0x"', "an empty value allows nothing"),
+        ("tpm = {pcrs = []}", "tpm.pcrs"),
+        ("tpm = {secure_boot = true, beyond_log = [7]}", "take 7 out of it"),
+        ("azure-tdx = {secure_boot = true, beyond_log = [7]}", "take 7 out of it"),
+        ("ccel = {secure_boot = true, beyond_log = [0]}", "take 0 out of it"),
+        ('ccel = {rtmr0_digests = ["00"], beyond_log = [0, 3]}', "take 0 out of it"),
         ("collateral_grace_hours = 100000", "collateral_grace_hours"),
         ('nonce = "00"\nreport_data = "00"', "not both"),
         ("[testing]\nx = 1", "testing.x: unknown key"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode as b64
 from datetime import datetime
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -431,3 +434,31 @@ def test_opaque_data_with_a_header_at_every_length() -> None:
             nvidia_opaque.parse(data[:size])
     with pytest.raises(Refused, match="twice"):
         nvidia_opaque.parse(data + data[12:])
+
+
+def test_a_device_that_is_denied_does_not_hide_behind_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = Device(), Device()
+    monkeypatch.setattr(nvidia_device, "ROOTS", frozenset(pin for device in devices for pin in device.pins[0]))
+    pem = serialization.Encoding.PEM
+    chains = [b"".join(one.public_bytes(pem) for one in device.chain) for device in devices]
+    parts = [(device.transcript(), chain) for device, chain in zip(devices, chains, strict=True)]
+    forms = [{"evidence": b64(report).decode(), "certificate": b64(chain).decode()} for report, chain in parts]
+
+    def facts(*of: int) -> Facts:
+        evidence = json.dumps([forms[one] for one in of]).encode()
+        return registry.authenticate("nvidia", evidence, Collateral(), None, NOW).facts
+
+    def judged(**more: object) -> str:
+        section = {"manifests": "when-given", "revocation": "when-given"}
+        asked = {"nonce": devices[0].nonce.hex(), "nvidia": section, "not_compared": ["nvidia.measurements"], **more}
+        try:
+            registry.verify("nvidia", json.dumps(forms).encode(), Collateral(), policy.make(asked), NOW)
+        except Refused as reason:
+            return reason.field
+        return "verified"
+
+    first, second, both = facts(0).identity, facts(1).identity, facts(0, 1).identity
+    assert judged(identities=[both.hex()]) == "verified"
+    assert judged(identities=[first.hex(), second.hex()]) == "verified"
+    assert judged(identities=[first.hex()]) == "identity"
+    assert judged(identities=[both.hex()], denied_identities=[second.hex()]) == "identity"

@@ -119,6 +119,31 @@ def test_a_service_td_has_to_be_known() -> None:
     assert "mrservicetd" not in authenticate(Forge(version=5, td15=True)).facts.must_compare
 
 
+@pytest.mark.parametrize("name", ["rtmr3", "mrconfigid", "mrowner", "mrownerconfig"])
+def test_what_the_td_says_of_its_owner_has_to_be_spoken_of(name: str) -> None:
+    said = authenticate(Forge())
+    values = {
+        "measurements": {one: [value.hex()] for one, value in said.facts.measurements.items() if one != name},
+        "identities": [forge_tdx.PPID.hex()],
+        "report_data": "ee" * 64,
+    }
+    with pytest.raises(Refused, match=f"the policy says nothing of {name}"):
+        registry.verify("tdx", Forge().quote(), Forge().collateral(), policy.make(values), NOW)
+    wanted = policy.make({**values, "not_compared": [name]})
+    registry.verify("tdx", Forge().quote(), Forge().collateral(), wanted, NOW)
+
+
+def test_zeros_are_nobodys_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forge_tdx, "PPID", bytes(16))
+    said = authenticate(Forge())
+    assert (said.facts.identity, said.facts.aliases) == (forge_tdx.INSTANCE, ())
+    monkeypatch.setattr(forge_tdx, "INSTANCE", bytes(16))
+    assert authenticate(Forge()).facts.identity == b""
+    monkeypatch.setattr(forge_tdx, "PPID", b"\1" * 16)
+    said = authenticate(Forge())
+    assert (said.facts.identity, said.facts.aliases) == (b"\1" * 16, ())
+
+
 LOW = level(tuple(svn - (at == 0) for at, svn in enumerate(forge_tdx.SGX_SVNS)), tcbStatus="OutOfDate")
 
 

@@ -116,7 +116,9 @@ def test_the_log_has_to_lead_to_the_pcrs() -> None:
     tpm.pcrs[12] = b"\1" * 32  # not in the log, and not what it starts with
     assert refused(tpm.evidence()) == "event_log.pcr12"
     wanted = policy.make({"tpm": {"beyond_log": [10, 12]}})
-    registry.authenticate("tpm", dumps(tpm.evidence()), NOTHING, wanted, NOW)
+    said = registry.authenticate("tpm", dumps(tpm.evidence()), NOTHING, wanted, NOW)
+    open_ = [note for note in said.facts.notes if "beyond_log" in note]
+    assert open_ == [f"the log does not lead to PCR {pcr}, as the policy permits (beyond_log)" for pcr in (10, 12)]
 
 
 def test_secure_boot_is_asked_for() -> None:

@@ -120,6 +120,7 @@ def bind(evidence: AzureEvidence, hardware: Facts, name: str, platform: Platform
         report_data=checked.quote.extra_data,
         measurements={**hardware.measurements, **checked.measurements},
         fields=fields,
+        notes=(*hardware.notes, *checked.notes),
         detail=Detail(hardware, checked.log, checked.quote.selections[0].bank.name),
     )
 

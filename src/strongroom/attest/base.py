@@ -75,6 +75,7 @@ class Facts:
         notes: what a reader should know, and what policy permitted that the default refuses.
         detail: the parsed evidence, for the kind's own section of the policy.
         marks: numbers of the collateral that this rests on, for whoever sees to it that none goes back.
+        members: identities of the devices that evidence of several speaks for; one that is denied denies them all.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class Facts:
     aliases: tuple[bytes, ...] = ()
     detail: Any = field(default=None, compare=False, repr=False)
     marks: tuple[Mark, ...] = ()
+    members: tuple[bytes, ...] = ()
 
 
 class _Sealed:
@@ -198,10 +200,13 @@ def _measurements(facts: Facts, policy: Policy) -> None:
 
 def _identity(facts: Facts, policy: Policy) -> None:
     names = (facts.identity, *facts.aliases) if facts.identity else ()
-    if denied := [name for name in names if name in policy.denied_identities]:
+    if denied := [name for name in (*names, *facts.members) if name in policy.denied_identities]:
         refuse("identity", f"{denied[0].hex()} is among the policy's denied_identities")
+    if policy.denied_identities and not names:
+        refuse("identity", "the evidence names no device, so nobody knows that it is none of denied_identities")
     if policy.identities:
-        if not any(name in policy.identities for name in names):
+        together = facts.members and all(name in policy.identities for name in facts.members)
+        if not together and not any(name in policy.identities for name in names):
             one_of(facts.identity, policy.identities, "identity")
     elif not policy.passes_over("identities"):
         refuse(

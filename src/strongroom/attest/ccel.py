@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from strongroom.attest import eventlog, events, registry, tdx
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
@@ -36,6 +37,14 @@ class CcelSection(Section):
         description="digests that records of RTMR 0 may have (TD HOB, firmware variables, ACPI tables); where any are"
         " named, every record of it has to have one of them, separators aside",
     )
+
+    @model_validator(mode="after")
+    def _confirmed(self) -> Self:
+        if 0 in self.beyond_log and (self.secure_boot or self.rtmr0_digests):
+            raise ValueError(
+                "secure_boot and rtmr0_digests are read from RTMR 0, and beyond_log lets its log say anything; take 0 out of it"
+            )
+        return self
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
         """The quote's section, Secure Boot, and the records of RTMR 0."""
@@ -81,7 +90,7 @@ def replay(log: EventLog) -> tuple[bytes, ...]:
     return tuple(registers.get(number + 1, bytes(48)) for number in RTMRS)
 
 
-def explain(log: EventLog, rtmrs: Collection[bytes], beyond: Collection[int] = ()) -> None:
+def explain(log: EventLog, rtmrs: Collection[bytes], beyond: Collection[int] = ()) -> tuple[str, ...]:
     """Refuse a log that does not lead to the RTMRs, or whose records lie.
 
     Args:
@@ -89,13 +98,21 @@ def explain(log: EventLog, rtmrs: Collection[bytes], beyond: Collection[int] = (
         rtmrs: the four registers of a verified quote.
         beyond: RTMRs whose replay may differ, since they are extended after the firmware's log ended.
 
+    Returns:
+        A note for each RTMR of ``beyond`` that the log does not lead to: what the log says of it, nothing confirms.
+
     Raises:
         Refused: naming the RTMR or the record.
     """
+    notes = []
     for number, (found, quoted) in enumerate(zip(replay(log), rtmrs, strict=True)):
-        if found != quoted and number not in beyond:
+        if found == quoted:
+            continue
+        if number not in beyond:
             refuse(f"event_log.rtmr{number}", f"the log leads to {found.hex()}, quoted is {quoted.hex()}")
+        notes.append(f"the log does not lead to RTMR {number}, as the policy permits (beyond_log)")
     events.require_honest(log, BANK)
+    return tuple(notes)
 
 
 def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
@@ -131,6 +148,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
         refuse("quote", "no quote is given: a log that no signed register confirms says nothing")
     quote, _ = registry.unwrap("tdx", collateral.documents["quote"], collateral)
     td = tdx.verify_quote(quote, collateral, policy, now)
-    explain(log, td.detail.quote.report.rtmrs, section.beyond_log)
+    notes = explain(log, td.detail.quote.report.rtmrs, section.beyond_log)
     fields = {**td.fields, "events": list(events.lines(log, BANK))}
-    return authentic(replace(td, kind="ccel", fields=fields, detail=Evidence(td, log)), policy)
+    facts = replace(td, kind="ccel", fields=fields, notes=(*td.notes, *notes), detail=Evidence(td, log))
+    return authentic(facts, policy)

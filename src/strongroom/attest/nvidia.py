@@ -201,6 +201,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
             for index, value in device.measurements.items()
         },
         identity=identities[0] if len(found) == 1 else hashlib.sha256(b"".join(sorted(identities))).digest(),
+        members=tuple(identities) if len(found) > 1 else (),
         fields={"devices": [_fields(device) for device in appraised]},
         notes=tuple(dict.fromkeys(notes)),
         detail=tuple(appraised),

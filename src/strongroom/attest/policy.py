@@ -26,19 +26,20 @@ _MOST_GRACE_HOURS = 30 * 24  # as long as Intel's collateral lives; more would b
 
 
 def unhex(value: object) -> bytes:
-    """Bytes from hex digits.
+    """Bytes from hex digits; none at all is a template that nobody filled in, and would match what evidence leaves out.
 
     Raises:
-        ValueError: it is not text, or not hex.
+        ValueError: it is not text, not hex, or empty.
     """
-    if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
+    if not isinstance(value, bytes | str):
         raise ValueError("text of hex digits, in quotes")
     try:
-        return bytes.fromhex(value.strip().removeprefix("0x"))
+        found = value if isinstance(value, bytes) else bytes.fromhex(value.strip().removeprefix("0x"))
     except ValueError:
         raise ValueError("an even number of hex digits") from None
+    if not found:
+        raise ValueError("hex digits; an empty value allows nothing")
+    return found
 
 
 Hex: TypeAlias = Annotated[bytes, BeforeValidator(unhex), PlainSerializer(lambda value: value.hex(), return_type=str)]

@@ -32,6 +32,9 @@ Status = Literal[
 MEASUREMENTS = (
     "mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrconfigid", "mrowner", "mrownerconfig", "mrseam", "mrservicetd",
 )  # fmt: skip
+# Where these are not zero, the policy has to know them: whom the TD serves and under which settings, what it measured at
+# run time, and service TDs, which may migrate it or bind to it.
+_SPOKEN_OF = ("rtmr3", "mrconfigid", "mrowner", "mrownerconfig", "mrservicetd")
 
 
 class TdxSection(Section):
@@ -183,17 +186,18 @@ def _facts(evidence: Evidence, notes: tuple[str, ...]) -> Facts:
             "crl_numbers": checked.crl_numbers,
         },
     }
+    # Zeros name nobody: Intel withholds the PPID where a platform asks for that.
+    names = tuple(name for name in (platform.ppid, platform.instance) if any(name))
     return Facts(
         "tdx",
         Platform.TDX,
         report.report_data,
         measurements,
-        platform.ppid,
+        names[0] if names else b"",
         fields,
         notes,
-        # A service TD may migrate the TD or bind to it: where there is one, the policy has to know it.
-        ("mrtd", "rtmr0", "rtmr1", "rtmr2", *(["mrservicetd"] if any(measurements["mrservicetd"]) else [])),
-        (platform.instance,) if platform.instance else (),
+        ("mrtd", "rtmr0", "rtmr1", "rtmr2", *(name for name in _SPOKEN_OF if any(measurements[name]))),
+        names[1:],
         evidence,
         checked.marks,
     )

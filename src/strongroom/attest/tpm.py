@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from strongroom.attest import certificates, crl, eventlog, events, jsontext, tpm_evidence, tpm_quote
 from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse, require
@@ -38,7 +38,7 @@ class QuoteSection(Section):
     """What a policy asks of any quote and its log."""
 
     pcrs: tuple[StrictInt, ...] = Field(
-        (4, 7, 9, 11, 12), description="PCRs that the quote has to cover and measurements to speak of"
+        (4, 7, 9, 11, 12), min_length=1, description="PCRs that the quote has to cover and measurements to speak of"
     )
     event_log: Literal["required", "optional"] = Field(
         "optional", description="whether a log has to come along; one that does always has to lead to the PCRs"
@@ -47,6 +47,14 @@ class QuoteSection(Section):
         (10,), description="PCRs extended after the firmware's log ended, as IMA does"
     )
     secure_boot: StrictBool = Field(False, description="whether the log has to say that Secure Boot is on")
+
+    @model_validator(mode="after")
+    def _confirmed(self) -> Self:
+        if self.secure_boot and 7 in self.beyond_log:
+            raise ValueError(
+                "secure_boot is read from PCR 7, and beyond_log lets its log say anything; take 7 out of it"
+            )
+        return self
 
     def appraise_quote(self, facts: Facts, policy: Policy, log: EventLog | None, bank: str) -> None:
         """Refuse a quote of too few PCRs, PCRs that the policy does not speak of, or a log that lacks what is asked."""
@@ -104,11 +112,12 @@ class Vouched:
 
 @dataclass(frozen=True)
 class Checked:
-    """A quote that holds, whatever its key: the quote, its PCRs as measurements, and its log."""
+    """A quote that holds, whatever its key: the quote, its PCRs as measurements, its log, and what the log leaves open."""
 
     quote: Quote
     measurements: Mapping[str, bytes]
     log: EventLog | None
+    notes: tuple[str, ...]
 
 
 def check(evidence: TpmEvidence, ak: Key, beyond: tuple[int, ...]) -> Checked:
@@ -125,9 +134,8 @@ def check(evidence: TpmEvidence, ak: Key, beyond: tuple[int, ...]) -> Checked:
             refuse("pcrs", "neither the PCRs nor an event log is given: the quote's digest says nothing by itself")
         pcrs = tpm_quote.replayed_pcrs(log, quote)
     measurements = tpm_quote.verify_quote(evidence.message, evidence.signature, quote, ak, pcrs)
-    if log is not None:
-        tpm_quote.explain(log, quote, pcrs, beyond)
-    return Checked(quote, measurements, log)
+    notes = tpm_quote.explain(log, quote, pcrs, beyond) if log is not None else ()
+    return Checked(quote, measurements, log, notes)
 
 
 def _log(data: bytes) -> EventLog:
@@ -279,7 +287,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
     checked = check(found, ak, section.beyond_log)
     grace = policy.grace if policy else timedelta(0)
     vouched = _vouch(found, ak, collateral, section, now, grace)
-    notes, identity = vouched.notes, vouched.identity
+    notes, identity = (*checked.notes, *vouched.notes), vouched.identity
     if not vouched.by:
         notes = (*notes, "no CA vouches for the TPM's key: what it says counts as much as the way the key was learnt")
     facts = Facts(

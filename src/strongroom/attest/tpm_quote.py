@@ -110,7 +110,7 @@ def _value(pcrs: Banks, selection: Selection, pcr: int) -> bytes:
     return found
 
 
-def explain(log: EventLog, quote: Quote, pcrs: Banks, beyond: Collection[int]) -> None:
+def explain(log: EventLog, quote: Quote, pcrs: Banks, beyond: Collection[int]) -> tuple[str, ...]:
     """Refuse a log that does not lead to the quoted PCRs, or whose records lie.
 
     Args:
@@ -118,9 +118,13 @@ def explain(log: EventLog, quote: Quote, pcrs: Banks, beyond: Collection[int]) -
         quote: verified, with the values ``pcrs``.
         beyond: PCRs that are extended after the firmware's log ended (10 by IMA): their replay may differ.
 
+    Returns:
+        A note for each PCR of ``beyond`` that the log does not lead to: what the log says of it, nothing confirms.
+
     Raises:
         Refused: naming the PCR or the record.
     """
+    notes = []
     for selection in quote.selections:
         bank = selection.bank
         replayed = log.replay(bank.name)
@@ -128,9 +132,13 @@ def explain(log: EventLog, quote: Quote, pcrs: Banks, beyond: Collection[int]) -
             value = _value(pcrs, selection, pcr)
             start = (bytes(bank.size), b"\xff" * bank.size) if pcr in _DRTM else (bytes(bank.size),)
             allowed = (replayed[pcr],) if pcr in replayed else start
-            if value not in allowed and pcr not in beyond:
+            if value in allowed:
+                continue
+            if pcr not in beyond:
                 refuse(f"event_log.pcr{pcr}", f"the log leads to {allowed[0].hex()}, quoted is {value.hex()}")
+            notes.append(f"the log does not lead to PCR {pcr}, as the policy permits (beyond_log)")
         events.require_honest(log, bank.name)
+    return tuple(dict.fromkeys(notes))
 
 
 def replayed_pcrs(log: EventLog, quote: Quote) -> Banks:
