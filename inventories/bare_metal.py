@@ -63,9 +63,10 @@ cluster = {
     "name": "example",
     "mode": "confidential-containers",
     # What you say this cluster is. `verify` ends with 0 only if it is what was found: "confidential" takes verified
-    # evidence, "none" claims nothing.
+    # evidence, which no phase of this version collects yet: it ends with 5. "none" claims nothing.
     "claim": "none",
-    # Everything that hosts get, in one folder: strongroom bundle create --out bundle
+    # Everything that hosts get, in one folder: strongroom bundle create --out bundle. What the lock pins no digest of yet
+    # is refused; strongroom lock update pins it where there is a network: docs/bundles.md
     "bundle": "bundle",
     # Where the admin kubeconfig goes. An existing file of another cluster is never overwritten.
     # "kubeconfig": "~/.kube/example",

@@ -68,7 +68,7 @@ class TestRefusals:
     ) -> None:
         programs(tmp_path / "bin", monkeypatch)
         (tree / name).unlink()
-        with pytest.raises(StrongroomError, match=f"{tree / name}: is not there; is this a tree of {OTHER}"):
+        with pytest.raises(ConfigError, match=f"--sysroot: {tree / name} is not there; is this a tree of {OTHER}"):
             go_cross.checked(OTHER, tree)
 
     def test_a_path_with_a_blank(self, tree: Path) -> None:

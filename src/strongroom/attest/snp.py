@@ -104,8 +104,9 @@ def examine(
     leaf = _signer(report, role, collateral, now)
     path = amd.chain(leaf, _given(collateral.certificates).others, now)
     notes, marks = revocation(path, collateral, section, now, grace)
-    verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
+    # First whether it is this chip's and TCB's key at all: another one's would only say that the signature does not verify.
     bound(report, leaf)
+    verify_signature(leaf.certificate.key, _SCHEME, report.signature(), report.signed, "report.signature")
     _consistent(report, leaf)
     if report.has("debug"):
         if not section.debug:

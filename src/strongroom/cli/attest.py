@@ -32,7 +32,9 @@ NOT_COMPARED = (
     "Nothing was compared with an expectation: whose machine it is, what runs on it, for whom this was"
     " made and which TCB is recent enough, nobody asked. Such evidence opens no gate."
 )
-app = typer.Typer(help="Evidence of trusted execution environments, offline.", no_args_is_help=True)
+app = typer.Typer(
+    help="Evidence of trusted execution environments: verified without asking anybody.", no_args_is_help=True
+)
 app.add_typer(attest_collateral.app, name="collateral")
 app.command("audit")(attest_audit.audit)
 app.command("collect")(attest_collect.collect)
@@ -243,7 +245,7 @@ def show(
     """Show every field of evidence, decoded. Nothing is verified."""
     data = attest_files.content(evidence)
     given = attest_files.gather(certs or (), collateral or ())
-    name = registry.find(kind).name if kind else _guessed(data)
+    name = registry.find(kind).name if kind else _guessed(evidence, data)
     fields = registry.show(name, data, given)
     if output is Output.JSON:
         typer.echo(json.dumps({"schema": SCHEMA, "kind": name, "verified": False, "fields": plain(fields)}, indent=2))
@@ -253,10 +255,15 @@ def show(
         typer.echo(line)
 
 
-def _guessed(data: bytes) -> str:
+def _guessed(file: Path, data: bytes) -> str:
     names = registry.guess(data)
     if len(names) > 1:
-        raise ConfigError(f"the bytes may be {' or '.join(names)}; name one by --kind")
+        raise ConfigError(f"{file}: its bytes may be {' or '.join(names)}; name one by --kind")
     if not names:
-        raise Refused(f"{len(data)} bytes have the form of no kind of evidence", "evidence", hint="name one by --kind")
+        kinds = ", ".join(registry.kinds())
+        raise Refused(
+            f"the {len(data)} bytes of {file} have the form of no kind of evidence",
+            "evidence",
+            hint=f"name one by --kind: {kinds}",
+        )
     return names[0]

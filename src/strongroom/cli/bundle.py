@@ -17,7 +17,7 @@ from strongroom.fetch.hashing import sha256_file
 app = typer.Typer(help="Make, check and show bundles: all that hosts need, in one folder.", no_args_is_help=True)
 
 _NOTES = {"manifest": "Kubernetes objects"}
-_HEADING = ("COMPONENT", "VERSION", "KIND", "MIB", "IMAGE OR NOTE")
+_HEADING = ("COMPONENT", "VERSION", "KIND", "MIB", "FROM OR NOTE")
 
 
 class Road(StrEnum):
@@ -167,7 +167,9 @@ def show(
         return
     rows = [_HEADING]
     for a in manifest.artifacts:
-        note = a.image or ("stand-in: isolates nothing" if a.stand_in else _NOTES.get(a.kind, ""))
+        note = (a.image or "").rpartition("/")[0] or (
+            "stand-in: isolates nothing" if a.stand_in else _NOTES.get(a.kind, "")
+        )
         rows.append((a.component, a.version, a.kind, f"{a.size / 2**20:.1f}", note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
     typer.echo(f"{manifest.origin} {manifest.arch} {manifest.digest}")

@@ -8,6 +8,7 @@ monkey.patch_all()
 import gc  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
@@ -33,8 +34,8 @@ from strongroom.errors import Exit, StrongroomError  # noqa: E402
 
 app = typer.Typer(
     name="strongroom",
-    help="Turns bare-metal servers into self-managed confidential Kubernetes clusters, and proves that they are.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending, 4 preflight refused, 5 attestation refused.",
+    help="Turns bare-metal servers into self-managed confidential Kubernetes clusters, and says what of them is.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 changes pending, 4 preflight refused, 5 attestation refused, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -83,6 +84,12 @@ def report(error: StrongroomError) -> int:
     return int(error.exit)
 
 
+def _traceback() -> None:
+    """Shown where it was asked for, before the line that is always there; the exit code stays what it is."""
+    if os.environ.get("STRONGROOM_DEBUG"):
+        traceback.print_exc()
+
+
 def _drop_output() -> None:
     """What is left of stdout goes nowhere: Python would try to write it once more, and end with another code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,13 +104,12 @@ def main() -> None:
         sys.stdout.flush()  # here, where it is known what to say if that fails
         sys.exit(code if isinstance(code, int) else Exit.OK)
     except StrongroomError as error:
-        if os.environ.get("STRONGROOM_DEBUG"):
-            raise
+        _traceback()
         sys.exit(report(error))
     except typer.Abort:
         sys.exit(Exit.INTERRUPTED)
     except typer.TyperException as error:
-        print(f"strongroom: {error.format_message()}", file=sys.stderr)
+        print(f"strongroom: {error.format_message().replace('Value error, ', '')}", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         print("strongroom: interrupted", file=sys.stderr)
@@ -113,14 +119,12 @@ def main() -> None:
         sys.exit(Exit.FAILED)
     except OSError as error:
         # Of this machine, as a full disk is; what files are about is caught where they are opened.
-        if os.environ.get("STRONGROOM_DEBUG"):
-            raise
+        _traceback()
         _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         print(f"strongroom: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(Exit.FAILED)
     except Exception as error:
-        if os.environ.get("STRONGROOM_DEBUG"):
-            raise
+        _traceback()
         print(f"strongroom: {type(error).__name__}: {error} (a bug: --debug shows where)", file=sys.stderr)
         sys.exit(Exit.FAILED)

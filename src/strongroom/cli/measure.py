@@ -79,9 +79,12 @@ def _write(document: bytes, out: Path | None, sign_key: Path | None) -> None:
         sys.stdout.write(document.decode())
         return
     try:
+        # The former values' signature goes first: beside these it would look like tampering.
+        signature = out.with_name(f"{out.name}.sig")
+        signature.unlink(missing_ok=True)
         out.write_bytes(document)
         if key is not None:
-            out.with_name(f"{out.name}.sig").write_bytes(values.sign(document, key))
+            signature.write_bytes(values.sign(document, key))
     except OSError as error:
         raise ConfigError(f"{out}: {error.strerror or error}") from error
 

@@ -107,6 +107,9 @@ def _replayed(inventory: Path | None, folder: Path, bundle: Path | None) -> tupl
     if inventory is None:
         return phase.judge_alone(sections), {}
     _, ours = inventories.load(inventory)
+    hosts = {host.name for host in ours.hosts}
+    for name in (name for name in sections if name not in hosts):
+        progress.say(f"{folder / name}: passed over, being no host of {inventory}")
     unread = {host.name: f"not in {folder}" for host in ours.hosts if host.name not in sections}
     look = phase.examine(ours, _manifest(ours, bundle), set_up=False)
     examined = {host.name: look(host, sections[host.name]) for host in ours.hosts if host.name not in unread}

@@ -34,8 +34,10 @@ def render(
     if objects:
         _print_pod_network(context)
         return
+    if host is None:
+        raise ConfigError(f"HOST: missing, allowed are {', '.join(names)}; or give --pod-network")
     if host not in names:
-        raise ConfigError(f"host: found {host or 'none'!r}, allowed are {', '.join(names)}")
+        raise ConfigError(f"HOST: found {host!r}, allowed are {', '.join(names)}")
     for phase in phases_of(ours):
         if not isinstance(phase, HostPhase):
             continue

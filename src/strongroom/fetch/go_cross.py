@@ -63,7 +63,9 @@ def checked(arch: str, sysroot: Path | None) -> Path:
             raise StrongroomError(f"{program}: not on the PATH; runc is built with cgo", hint=recommended(arch))
     for name in (*(f"usr/lib/{TRIPLETS[arch]}/{one}" for one in _LIBRARIES), "usr/sbin/nft"):
         if not (root / name).is_file():
-            raise StrongroomError(f"{root / name}: is not there; is this a tree of {arch}?", hint=recommended(arch))
+            raise ConfigError(
+                f"--sysroot: {root / name} is not there; is this a tree of {arch}?", hint=recommended(arch)
+            )
     return root
 
 

@@ -48,7 +48,9 @@ def one_line(path: Path | str, error: ValidationError) -> str:
     found = "" if isinstance(first["input"], dict) else f", found {str(first['input'])[:80]!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
-    if kind := TYPES.get(first["type"]):
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif kind := TYPES.get(first["type"]):
         message = f"allowed is {kind}"
     return f"{path}: {where + ': ' if where else ''}{message}{found}{more}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -86,7 +87,9 @@ def private_key(pem: bytes, where: str) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{where}: not a private key in PEM without a passphrase: {error}") from None
+        # What the library says of it may be a page with addresses of its manual.
+        why = re.split(r"[.(\n]", str(error))[0].strip()
+        raise ConfigError(f"{where}: not a private key in PEM without a passphrase: {why}") from None
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _HASHES:

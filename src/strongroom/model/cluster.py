@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, ValidationError, field_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationError, field_validator
 
 from strongroom.errors import ConfigError
 from strongroom.model import existing
@@ -18,6 +18,15 @@ from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.kubernetes import Kubernetes
 from strongroom.model.network import Network
 from strongroom.model.platform import Platform
+
+
+def _pci_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", value):
+        raise ValueError("vendor:device in lower-case hex, as 10de:2331")
+    return value
+
+
+PciId = Annotated[str, AfterValidator(_pci_id)]
 
 
 class Mode(StrEnum):
@@ -84,7 +93,7 @@ class HostSettings(Frozen):
         "unlimited",
         description="memory that containerd's children may lock, on hosts with a platform: a confidential guest's is locked",
     )
-    vfio_pci_ids: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")], ...] = Field(
+    vfio_pci_ids: tuple[PciId, ...] = Field(
         (),
         description="devices to give to vfio-pci at boot (vendor:device, as lspci -nn says), on hosts with platform gpu",
     )

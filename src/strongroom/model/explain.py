@@ -17,7 +17,9 @@ def nearest(found: str, allowed: Sequence[str]) -> str:
         # "SEV-SNP" is as near to sev as to snp by its letters; the last word is the one that is meant.
         words = [word for word in reversed(re.split(r"[^a-z0-9]+", found.lower())) if word in allowed]
     spelt = {one.lower(): one for one in allowed}
-    close = words[:1] or [spelt[one] for one in get_close_matches(found.lower(), spelt, n=1, cutoff=0.5)]
+    # A word of many is a guess; a name that is nearly the whole is none.
+    close = [spelt[one] for one in get_close_matches(found.lower(), spelt, n=1, cutoff=0.85)] or words[:1]
+    close = close or [spelt[one] for one in get_close_matches(found.lower(), spelt, n=1, cutoff=0.5)]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -76,8 +78,11 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
     """One line for each thing that pydantic refused: where (if not empty), key, value found, what is allowed, nearest match."""
     lines = []
     where = f"{where}: " if where else ""
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
         path = problem["loc"]
+        if problem["type"] == "too_short" and any(one["loc"][: len(path)] == path != one["loc"] for one in problems):
+            continue  # of what was refused in it already
         key = ".".join(map(str, path))
         if problem["type"] == "extra_forbidden":
             allowed = sorted(_model_at(model, path[:-1]).model_fields)

@@ -65,7 +65,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _cell(host: HostEntry, platform: Platform) -> Text:
-    state = host.state(platform)
+    state = State.UNKNOWN if host.unreachable else host.state(platform)
     mark = "!" if platform is host.wanted and state is not State.READY else ""
     return Text(_CELL[state] + mark, style=_STATE_STYLE[state])
 
@@ -77,7 +77,7 @@ def _matrix(console: Console, document: PreflightDocument) -> None:
         table.add_column(platform.value.upper(), no_wrap=True)
     table.add_column("OPEN", justify="right", no_wrap=True)
     for host in document.hosts:
-        cells = [Text("?") if host.unreachable else _cell(host, platform) for platform in document.there]
+        cells = [_cell(host, platform) for platform in document.there]
         name = f"{host.name} (guest)" if host.role is Role.GUEST else host.name
         table.add_row(Text(name), *cells, "?" if host.unreachable else str(len(host.open)))
     console.print(table)
@@ -85,9 +85,8 @@ def _matrix(console: Console, document: PreflightDocument) -> None:
         where = "on the hosts that were read" if document.unread else "everywhere"
         _line(console, f"absent {where}: {', '.join(document.nowhere)}", "dim")
     if any(
-        host.wanted is not Platform.NONE and host.state(host.wanted) is not State.READY
+        host.wanted is not Platform.NONE and (host.unreachable or host.state(host.wanted) is not State.READY)
         for host in document.hosts
-        if not host.unreachable
     ):
         _line(console, "! the inventory asks for this platform, and it is not ready", "dim")
 
