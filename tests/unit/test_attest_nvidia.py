@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import datetime
 
 import pytest
@@ -342,6 +343,22 @@ def test_xml_that_nests_or_is_large() -> None:
     ):
         with pytest.raises(Refused):
             xml_tree.parse(document, "x")
+
+
+def test_xml_that_declares_many_namespaces() -> None:
+    """Each element that declares one has its own scope, of all that are in scope: a product of the two is refused early."""
+    once = b"<a" + b"".join(b' xmlns:n%d="u"' % number for number in range(64)) + b">" + b"<b/>" * 10_000 + b"</a>"
+    assert len(list(xml_tree.parse(once, "x").elements)) == 10_000
+    some = 5_000
+    wide = b"<a" + b"".join(b' xmlns:n%d="u"' % number for number in range(some)) + b">"
+    deep = b'<b xmlns:c="d"/>' * some
+    tracemalloc.start()
+    for document in (wide + b"</a>", b"<a>" + deep + b"</a>", wide + deep + b"</a>"):
+        with pytest.raises(Refused, match="more than 64 namespaces"):
+            xml_tree.parse(document, "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 1024 * 1024
 
 
 def test_canonical_form() -> None:
