@@ -162,6 +162,13 @@ def test_a_manifest_of_another_signer(device: Device) -> None:
     refused(device, "not a pinned root's", device.rims())
 
 
+def test_an_ocsp_responder_signs_no_manifest(device: Device) -> None:
+    device.rim_chain[0] = certificate(
+        "RIM responder", device.keys["rim"], "RIM CA", device.keys["rim-ca"], authority=False, ocsp_signing=True
+    )
+    refused(device, "RIM responder may not sign documents", device.rims())
+
+
 def test_an_expired_manifest(device: Device) -> None:
     device.rim_chain[0] = certificate(
         "RIM L4", device.keys["rim"], "RIM CA", device.keys["rim-ca"], authority=False, until=NOW - DAY
@@ -281,6 +288,25 @@ def test_a_leaf_that_is_no_leaf(device: Device) -> None:
     device.chain[1] = device.chain[2] = device.chain[3] = device.chain[4]
     device.chain[0] = certificate("GH999 X", device.keys["leaf"], device.names[0], device.keys["root"], authority=False)
     refused(device, "has 2 certificates")
+
+
+def test_an_ocsp_responder_is_no_device(device: Device) -> None:
+    """NVIDIA's authorities certify other keys than devices': one for another purpose, or of no firmware, measures nothing."""
+
+    def leaf(**more: object) -> None:
+        issuer = device.names[2], device.keys["provisioner"]
+        device.chain[0] = certificate("Responder", device.keys["leaf"], *issuer, authority=False, **more)  # type: ignore[arg-type]
+
+    del device.chain[1]
+    del device.opaque[20]
+    leaf(ocsp_signing=True)
+    refused(device, "Responder may not sign measurements")
+    leaf(ocsp_signing=True, extensions=(device.fwid_extension,))
+    refused(device, "Responder may not sign measurements")
+    leaf()
+    refused(device, "Responder has no DICE extension")
+    leaf(extensions=(device.fwid_extension,))
+    authentic(device)
 
 
 def test_another_root(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

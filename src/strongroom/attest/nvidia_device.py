@@ -36,14 +36,14 @@ class Attested:
         opaque: the vendor's part of it.
         chain: certificates, leaf first, up to the root.
         model: the leaf's common name up to its first blank: the chip, for instance ``GH100``.
-        tcb: what the leaf's DICE extension says; None where it has none.
+        tcb: what the leaf's DICE extension says.
     """
 
     transcript: Transcript
     opaque: Opaque
     chain: tuple[Certificate, ...]
     model: str
-    tcb: dice.Tcb | None
+    tcb: dice.Tcb
 
     @property
     def identity(self) -> bytes:
@@ -64,7 +64,7 @@ class Attested:
     @property
     def unsafe(self) -> tuple[str, ...]:
         """What its own certificate says against it: that it is not secure, in recovery or under debug."""
-        return tuple(flag for flag in (self.tcb.flags if self.tcb else ()) if flag in _UNSAFE)
+        return tuple(flag for flag in self.tcb.flags if flag in _UNSAFE)
 
     @property
     def measurements(self) -> dict[int, bytes]:
@@ -85,7 +85,7 @@ def attest(
         permit_debug: whether a device is taken whose certificate says that it is not secure.
 
     Raises:
-        Refused: form, signature, chain, firmware id, or a layer that says it is not secure.
+        Refused: form, signature, chain, a leaf that is no firmware's, firmware id, or a layer that says it is not secure.
     """
     transcript = spdm.parse(device.transcript, f"{what}spdm")
     opaque = nvidia_opaque.parse(transcript.opaque)
@@ -137,13 +137,19 @@ def _signer(transcript: Transcript, candidates: tuple[Certificate, ...], what: s
     raise failure
 
 
-def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb | None:
-    """The measured firmware has to be that for which the leaf's key was made."""
+def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb:
+    """The measured firmware has to be that for which the leaf's key was made.
+
+    A leaf that names no firmware is no device's: Hopper, LS10 and Blackwell (also where its FSP answers) all name theirs,
+    and without it whatever else NVIDIA's authorities certify, an OCSP responder's key for instance, would be a device.
+    """
     found = [leaf.extensions[oid].value for oid in dice.OIDS if oid in leaf.extensions]
-    tcb = dice.parse(found[0], f"{what}certificate.tcb") if found else None
+    if not found:
+        refuse(f"{what}certificate.tcb", f"{leaf.name} has no DICE extension, as every device's own certificate has")
+    tcb = dice.parse(found[0], f"{what}certificate.tcb")
     measured = opaque.values.get("fwid")
     if measured is not None:
-        fwids = [fwid for fwid in (tcb.fwids if tcb else ()) if any(fwid)]
+        fwids = [fwid for fwid in tcb.fwids if any(fwid)]
         require(
             measured in fwids,
             f"{what}spdm.opaque.fwid",
