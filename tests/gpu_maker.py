@@ -272,14 +272,16 @@ class Device:
         return found
 
 
-def revoking(issuer: x509.Certificate, private: Key, *revoked: x509.Certificate, until: datetime = NOW + DAY) -> bytes:
+def revoking(
+    issuer: x509.Certificate, private: Key, *revoked: x509.Certificate, until: datetime = NOW + DAY, number: int = 7
+) -> bytes:
     """A CRL."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
         .last_update(NOW - DAY)
         .next_update(until)
-        .add_extension(x509.CRLNumber(7), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
     )
     for one in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(NOW - DAY).build()

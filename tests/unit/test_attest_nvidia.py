@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -24,6 +25,7 @@ from strongroom.attest import (
 from strongroom.attest import ocsp as responses
 from strongroom.attest.base import Facts, Refused, Verified
 from strongroom.attest.collateral import Collateral
+from strongroom.fetch import collateral_seen
 from tests.gpu_maker import DAY, FWID, NOW, Device, certificate, der, key, revoking, tcb_info
 
 
@@ -252,6 +254,26 @@ def test_revocation_lists(device: Device) -> None:
         refused(device, "was revoked on", crls=(bad,))
     refused(device, "does not verify", crls=(revoking(device.chain[2], key()),))
     refused(device, "ended", crls=(revoking(device.chain[2], device.issuer_key(1), until=NOW - DAY / 2),))
+
+
+def test_revocation_lists_do_not_go_back(device: Device, tmp_path: Path) -> None:
+    """The numbers of lists, of a device's authorities and of its manifests' signer, are what whoever keeps them compares."""
+
+    def lists(number: int) -> tuple[bytes, ...]:
+        own = tuple(revoking(device.chain[n + 1], device.issuer_key(n), number=number) for n in (1, 2, 3))
+        return (*own, revoking(device.rim_chain[1], device.keys["rim-ca"], number=number))
+
+    marks = authentic(device, device.rims(), crls=lists(7)).marks
+    names = [mark.name.partition(" (")[0] for mark in marks]
+    assert names == [*device.names[2::-1], "RIM CA"]
+    assert {mark.number for mark in marks} == {7}
+    assert marks[0].field == "device.0.certificate.1.revocation.crl.number"
+    collateral_seen.advance(marks, tmp_path)
+    collateral_seen.advance(authentic(device, device.rims(), crls=lists(8)).marks, tmp_path)
+    for older in (lists(7)[:1], lists(7)[3:]):
+        with pytest.raises(Refused, match=r"number 7 of .*, and number 8 of .* was seen before"):
+            collateral_seen.advance(authentic(device, device.rims(), crls=(*lists(8)[1:3], *older)).marks, tmp_path)
+    assert authentic(device, full(device)).marks == ()
 
 
 def test_firmware_that_is_not_the_certificates(device: Device) -> None:

@@ -19,6 +19,7 @@ from pydantic import Field, StrictBool, StrictInt
 from strongroom.attest import certificates, crl, nvidia_device, nvidia_evidence, nvidia_opaque, nvidia_rim, ocsp, spdm
 from strongroom.attest.base import Authentic, Facts, authentic, one_of, refuse, require
 from strongroom.attest.collateral import Collateral
+from strongroom.attest.marks import Mark
 from strongroom.attest.nvidia_device import Attested
 from strongroom.attest.nvidia_rim import Rim
 from strongroom.attest.policy import Policy, Section, Values
@@ -114,12 +115,21 @@ class NvidiaSection(Section):
 
 @dataclass(frozen=True)
 class Appraised:
-    """A device with what collateral said of it: manifests that are missing, certificates that nothing speaks of."""
+    """A device with what collateral said of it.
+
+    Attributes:
+        attested: the device.
+        missing: manifests that are not given.
+        unasked: certificates of which neither OCSP nor a CRL speaks.
+        compared: indices that a manifest speaks of.
+        marks: numbers of the CRLs that this rests on.
+    """
 
     attested: Attested
     missing: tuple[str, ...]
     unasked: tuple[str, ...]
     compared: frozenset[int]
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True)
@@ -204,6 +214,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
         fields={"devices": [_fields(device) for device in appraised]},
         notes=tuple(dict.fromkeys(notes)),
         detail=tuple(appraised),
+        marks=tuple({mark.name: mark for device in appraised for mark in device.marks}.values()),
     )
     return authentic(facts, policy)
 
@@ -233,16 +244,14 @@ def _collateral(
     device: Attested, documents: _Documents, now: datetime, grace: timedelta, what: str
 ) -> tuple[Appraised, list[str]]:
     roots = nvidia_device.ROOTS
-    unasked, notes = nvidia_device.revocation(
-        device.chain, 1, roots, documents.responses, documents.lists, now, grace, what
-    )
-    spoken = len(unasked) < len(device.chain[1:-1])
+    own = nvidia_device.revocation(device.chain, 1, roots, documents.responses, documents.lists, now, grace, what)
+    spoken = len(own.unasked) < len(device.chain[1:-1])
     require(
         spoken or not (documents.responses or documents.lists),
         f"{what}certificate.revocation",
         "OCSP responses or CRLs are given, and none speaks of the device's certificates",
     )
-    every, said = list(unasked), list(notes)
+    every, said, marks = list(own.unasked), list(own.notes), list(own.marks)
     missing, compared = [], set[int]()
     for part, version in _parts(device):
         rims = [rim for rim in documents.manifests if rim.version.upper() == version.upper()]
@@ -250,16 +259,18 @@ def _collateral(
             missing.append(f"{part} {version or '(the device names no version)'}")
         for rim in rims:
             compared |= _compare(device, rim, compared, f"{what}{part}")
-            more, told = nvidia_device.revocation(
+            signer = nvidia_device.revocation(
                 rim.chain, 0, nvidia_rim.ROOTS, documents.responses, documents.lists, now, grace, f"{what}{part}."
             )
-            every += more
-            said += told
+            every += signer.unasked
+            said += signer.notes
+            marks += signer.marks
     if missing:
         said.append(f"{what[:-1]}: measurements were not compared, for no manifest is given of {' and '.join(missing)}")
     if every:
         said.append(f"{what[:-1]}: whether it was revoked is not known of {', '.join(dict.fromkeys(every))}")
-    return Appraised(device, tuple(missing), tuple(dict.fromkeys(every)), frozenset(compared)), said
+    unasked = tuple(dict.fromkeys(every))
+    return Appraised(device, tuple(missing), unasked, frozenset(compared), tuple(marks)), said
 
 
 def _concerned(manifests: tuple[Rim, ...], attested: tuple[Attested, ...]) -> None:

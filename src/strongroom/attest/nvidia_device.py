@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +12,7 @@ from strongroom.attest import certificates, crl, dice, nvidia_opaque, ocsp, spdm
 from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.crl import Crl
+from strongroom.attest.marks import Mark
 from strongroom.attest.nvidia_evidence import Device
 from strongroom.attest.nvidia_opaque import Opaque
 from strongroom.attest.ocsp import Response
@@ -159,6 +160,15 @@ def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb:
     return tcb
 
 
+@dataclass(frozen=True)
+class Revocation:
+    """What is known of a chain: names of certificates of which nothing speaks, notes, and the numbers of CRLs that were used."""
+
+    unasked: tuple[str, ...]
+    notes: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+
 def revocation(
     chain: tuple[Certificate, ...],
     first: int,
@@ -168,7 +178,7 @@ def revocation(
     now: datetime,
     grace: timedelta,
     what: str,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> Revocation:
     """Refuse a chain of which a certificate was revoked.
 
     Args:
@@ -181,14 +191,12 @@ def revocation(
         grace: how long collateral may be used beyond its date.
         what: for reasons.
 
-    Returns:
-        Names of certificates of which neither speaks, and notes.
-
     Raises:
         Refused: one is revoked, or what speaks of it is not authentic or out of date.
     """
-    open_names: list[str] = []
+    unasked: list[str] = []
     notes: list[str] = []
+    marks: list[Mark] = []
     for number, certificate in enumerate(chain[first:-1], first):
         issuers = chain[number + 1 :]
         field = f"{what}certificate.{number}.revocation"
@@ -197,7 +205,10 @@ def revocation(
         if listed is not None:
             notes += crl.check(listed, issuers[0], now, field, grace=grace)
             crl.not_revoked(listed, certificate, field)
+            # An authority that has a new key may count anew under its old name.
+            whose = f"{issuers[0].name} ({issuers[0].spki_sha256[:16]})'s revocation list"
+            marks.append(replace(listed.mark(issuers[0], f"{field}.crl"), name=whose))
         if said is None and listed is None:
-            open_names.append(certificate.name)
+            unasked.append(certificate.name)
         notes += said or ()
-    return tuple(open_names), tuple(notes)
+    return Revocation(tuple(unasked), tuple(notes), tuple(marks))
