@@ -112,6 +112,26 @@ def test_two_manifests_of_one_index(device: Device) -> None:
     refused(device, "another manifest speaks of index", documents)
 
 
+def test_a_manifest_of_another_chip_is_not_the_devices(device: Device) -> None:
+    """One version of the driver has a manifest for each chip; those of a mixed fleet are given together."""
+    documents = full(device)
+    allowed = {index: [device.measurements[index + 1]] for index in range(40, 64)}
+    other = device.rim("550.1", {40: [bytes(48)]}, product="GB999")
+    facts = authentic(device, {**documents, "other": other})
+    assert facts.notes == ()
+    right = documents.pop("driver")
+    for product in ("GB999", "gh999", "GH99", ""):
+        wrong = {**documents, "driver": device.rim("550.1", allowed, product=product)}
+        with pytest.raises(Refused, match=r"manifest of driver 550.1 is not given"):
+            registry.verify(
+                "nvidia", device.transcript(), Collateral(device.certificates(), (), wrong), wanted(facts), NOW
+            )
+    refused(device, r"are of 550.1 for GB999, the devices have 550.1 on GH999, 96.00", {"other": other})
+    device.opaque[35] = b"GB999\0"
+    authentic(device, {"driver": device.rim("550.1", allowed, product="GB999")})
+    authentic(device, {"driver": right})
+
+
 @pytest.mark.parametrize(
     ("find", "put", "why"),
     [

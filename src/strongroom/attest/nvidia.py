@@ -254,7 +254,7 @@ def _collateral(
     every, said, marks = list(own.unasked), list(own.notes), list(own.marks)
     missing, compared = [], set[int]()
     for part, version in _parts(device):
-        rims = [rim for rim in documents.manifests if rim.version.upper() == version.upper()]
+        rims = [rim for rim in documents.manifests if _speaks_of(rim, device, version)]
         if not rims:
             missing.append(f"{part} {version or '(the device names no version)'}")
         for rim in rims:
@@ -274,14 +274,28 @@ def _collateral(
 
 
 def _concerned(manifests: tuple[Rim, ...], attested: tuple[Attested, ...]) -> None:
-    """Manifests that are all of other versions are a mistake or a trick; among a fleet's, some fit."""
-    wanted = {version.upper() for device in attested for _, version in _parts(device)}
-    if manifests and not any(rim.version.upper() in wanted for rim in manifests):
+    """Manifests that are all of other versions or chips are a mistake or a trick; among a fleet's, some fit."""
+    wanted = [(device, version) for device in attested for _, version in _parts(device)]
+    if manifests and not any(_speaks_of(rim, device, version) for rim in manifests for device, version in wanted):
+        given = sorted({f"{rim.version} for {rim.product or 'no chip'}" for rim in manifests})
+        have = sorted({f"{version.upper()} on {device.model}" for device, version in wanted if version})
         refuse(
             "collateral.manifests",
-            f"the manifests given are of {', '.join(sorted({rim.version for rim in manifests}))},"
-            f" the devices have {', '.join(sorted(wanted - {''})) or 'none'}",
+            f"the manifests given are of {', '.join(given)}, the devices have {', '.join(have) or 'none'}",
         )
+
+
+def _speaks_of(rim: Rim, device: Attested, version: str) -> bool:
+    """Whether a manifest is of that version, and of the device's chip.
+
+    One version of a driver has a manifest for each chip (NV_GPU_DRIVER_GH100_… and NV_GPU_CC_DRIVER_GB100_… of NVIDIA's RIM
+    service). Their ``product`` is the name that the device's certificate starts with, or what the device itself calls its
+    chip, by which the service names manifests from Blackwell on. A switch's manifest was not at hand: none is compared.
+    """
+    if rim.version.upper() != version.upper():
+        return False
+    chips = {device.model, device.opaque.text("chip_info")} - {""}
+    return device.is_switch or rim.product in chips
 
 
 def _parts(device: Attested) -> list[tuple[str, str]]:
