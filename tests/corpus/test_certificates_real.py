@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.attest import certificates, dice, nvidia_evidence, tdx_collateral, xml_signature, xml_tree
+from strongroom.attest import (
+    certificates,
+    dice,
+    nvidia_evidence,
+    tdx_collateral,
+    tpm_certificate,
+    tpm_quote,
+    xml_signature,
+    xml_tree,
+)
+from strongroom.attest.base import Refused
 from strongroom.attest.certificates import Certificate
 from tests.corpus.index import EVIDENCE, WHY_NOT, read
 
@@ -44,3 +54,17 @@ def test_intels_signer_has_no_other_purpose(name: str) -> None:
     signers = [one for one in certificates.load_all(bundle.certificates) if one.name == tdx_collateral.TCB_SIGNER]
     assert signers
     assert all(map(certificates.may_sign_data, signers))
+
+
+@pytest.mark.parametrize("name", ["no-nonce", "nonce9009"])
+def test_googles_certificate_of_an_ak_is_one_although_it_says_ek(name: str) -> None:
+    data = read(f"tpm/gotpmtools-gce-cos-85-{name}.pb")
+    start = data.rindex(bytes.fromhex("30820538"))  # a SEQUENCE of 1,336 bytes, the member ak_cert
+    leaf = certificates.parse(data[start : start + 1340])
+    assert leaf.purposes == frozenset({"2.23.133.8.1"})
+    tpm_certificate.require_attestation(leaf, "ak_certificate")
+    with pytest.raises(Refused, match="neither encipher"):
+        tpm_certificate.require_endorsement(leaf, "ek_certificate")
+    start = data.index(bytes.fromhex("0001000b"))  # TPMT_PUBLIC of an RSA key with SHA-256, the member ak_pub
+    area = tpm_quote.key_of(data[start : start + 280], "ak_public")
+    assert area.spki_sha256 == tpm_quote.key_from_spki(leaf.spki, "ak_certificate").spki_sha256
