@@ -141,7 +141,7 @@ def _signer(transcript: Transcript, candidates: tuple[Certificate, ...], what: s
 def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb:
     """The measured firmware has to be that for which the leaf's key was made.
 
-    A leaf that names no firmware is no device's: Hopper, LS10 and Blackwell (also where its FSP answers) all name theirs,
+    A leaf that names no firmware is no device's: Hopper, LS10, Blackwell (its FSP too) and Rubin all name theirs,
     and without it whatever else NVIDIA's authorities certify, an OCSP responder's key for instance, would be a device.
     """
     found = [leaf.extensions[oid].value for oid in dice.OIDS if oid in leaf.extensions]
