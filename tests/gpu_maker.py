@@ -183,8 +183,10 @@ class Device:
         data += len(record).to_bytes(3, "little") + record + b"n" * 32 + struct.pack("<H", len(opaque)) + opaque
         return data + sign(self.keys["leaf"], data)
 
-    def rim(self, version: str, allowed: dict[int, list[bytes]], *, extra: str = "") -> bytes:
-        """A manifest; ``extra`` is put among its resources."""
+    def rim(
+        self, version: str, allowed: dict[int, list[bytes]], *, extra: str = "", product: str | None = None
+    ) -> bytes:
+        """A manifest; ``extra`` is put among its resources, ``product`` is this chip unless told."""
         # Attributes in canonical order, so that what is written is what is digested.
         resources = "".join(
             f'<s:Resource active="True" alternatives="{len(values)}" index="{index}" name="m" size="48" type="Measurement"'
@@ -194,7 +196,7 @@ class Device:
         )
         swid, sha = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd", "http://www.w3.org/2001/04/xmlenc#sha384"
         start = f'<SoftwareIdentity xmlns="{swid}" xmlns:h="{sha}" xmlns:s="{swid}" tagId="t">'
-        body = f'<s:Meta colloquialVersion="{version}" product="{self.chip}"></s:Meta>'
+        body = f'<s:Meta colloquialVersion="{version}" product="{self.chip if product is None else product}"></s:Meta>'
         body += f"<s:Payload>{resources}{extra}</s:Payload>"
         end = "</SoftwareIdentity>"
         digest = hashlib.sha384((start + body + end).encode()).digest()
@@ -272,14 +274,16 @@ class Device:
         return found
 
 
-def revoking(issuer: x509.Certificate, private: Key, *revoked: x509.Certificate, until: datetime = NOW + DAY) -> bytes:
+def revoking(
+    issuer: x509.Certificate, private: Key, *revoked: x509.Certificate, until: datetime = NOW + DAY, number: int = 7
+) -> bytes:
     """A CRL."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
         .last_update(NOW - DAY)
         .next_update(until)
-        .add_extension(x509.CRLNumber(7), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
     )
     for one in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(NOW - DAY).build()

@@ -237,3 +237,11 @@ def test_what_is_shown_is_what_the_report_has() -> None:
     shown = registry.find("snp").show(*good("snp/az-genoa.report.bin"))
     assert shown["product"] == "Genoa (by the certificate)"
     assert base.plain(shown)["cpuid"] == {"family": "0x19", "model": "0x11", "stepping": 1}
+
+
+def test_another_machines_certificate_is_called_that() -> None:
+    """Its key is another one too, but that its signature does not verify would look like tampering."""
+    evidence, collateral = opened("snp/virtee-milan.report.hex", "snp/gosevguest-milan.vcek.der")
+    with pytest.raises(Refused) as caught:
+        registry.authenticate("snp", evidence, collateral, None, NOW)
+    assert caught.value.field.startswith(("certificate.hwid", "certificate.tcb"))

@@ -106,6 +106,22 @@ def test_a_token() -> None:
     assert set(facts.measurements) == {"rim", "rem0", "rem1", "rem2", "rem3", "platform.RMM", "platform.1"}
 
 
+def test_no_component_takes_anothers_name() -> None:
+    def named(*types: str | None) -> bytes:
+        listed = [
+            {2: bytes([number]) * 32, 5: b"s" * 32} | ({1: name} if name is not None else {})
+            for number, name in enumerate(types)
+        ]
+        return token(platform_claims(c2399=listed))
+
+    said = authentic(named("BL", "BL", None, "2"))
+    assert {name for name in said.measurements if name.startswith("platform.")} == {
+        "platform.BL", "platform.BL.1", "platform.2", "platform.2.3",
+    }  # fmt: skip
+    refused("would both be 'platform.BL.2'", named("BL.2", "BL", "BL"))
+    refused("would both be 'platform.1.2'", named("1.2", None, "1"))
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

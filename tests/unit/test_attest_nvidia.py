@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from base64 import b64encode as b64
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -26,6 +28,7 @@ from strongroom.attest import (
 from strongroom.attest import ocsp as responses
 from strongroom.attest.base import Facts, Refused, Verified
 from strongroom.attest.collateral import Collateral
+from strongroom.fetch import collateral_seen
 from tests.gpu_maker import DAY, FWID, NOW, Device, certificate, der, key, revoking, tcb_info
 
 
@@ -112,6 +115,26 @@ def test_two_manifests_of_one_index(device: Device) -> None:
     refused(device, "another manifest speaks of index", documents)
 
 
+def test_a_manifest_of_another_chip_is_not_the_devices(device: Device) -> None:
+    """One version of the driver has a manifest for each chip; those of a mixed fleet are given together."""
+    documents = full(device)
+    allowed = {index: [device.measurements[index + 1]] for index in range(40, 64)}
+    other = device.rim("550.1", {40: [bytes(48)]}, product="GB999")
+    facts = authentic(device, {**documents, "other": other})
+    assert facts.notes == ()
+    right = documents.pop("driver")
+    for product in ("GB999", "gh999", "GH99", ""):
+        wrong = {**documents, "driver": device.rim("550.1", allowed, product=product)}
+        with pytest.raises(Refused, match=r"manifest of driver 550.1 is not given"):
+            registry.verify(
+                "nvidia", device.transcript(), Collateral(device.certificates(), (), wrong), wanted(facts), NOW
+            )
+    refused(device, r"are of 550.1 for GB999, the devices have 550.1 on GH999, 96.00", {"other": other})
+    device.opaque[35] = b"GB999\0"
+    authentic(device, {"driver": device.rim("550.1", allowed, product="GB999")})
+    authentic(device, {"driver": right})
+
+
 @pytest.mark.parametrize(
     ("find", "put", "why"),
     [
@@ -162,6 +185,13 @@ def test_a_manifest_of_another_signer(device: Device) -> None:
     refused(device, "signature does not verify", device.rims())
     device.__post_init__()
     refused(device, "not a pinned root's", device.rims())
+
+
+def test_an_ocsp_responder_signs_no_manifest(device: Device) -> None:
+    device.rim_chain[0] = certificate(
+        "RIM responder", device.keys["rim"], "RIM CA", device.keys["rim-ca"], authority=False, ocsp_signing=True
+    )
+    refused(device, "RIM responder may not sign documents", device.rims())
 
 
 def test_an_expired_manifest(device: Device) -> None:
@@ -249,6 +279,26 @@ def test_revocation_lists(device: Device) -> None:
     refused(device, "ended", crls=(revoking(device.chain[2], device.issuer_key(1), until=NOW - DAY / 2),))
 
 
+def test_revocation_lists_do_not_go_back(device: Device, tmp_path: Path) -> None:
+    """The numbers of lists, of a device's authorities and of its manifests' signer, are what whoever keeps them compares."""
+
+    def lists(number: int) -> tuple[bytes, ...]:
+        own = tuple(revoking(device.chain[n + 1], device.issuer_key(n), number=number) for n in (1, 2, 3))
+        return (*own, revoking(device.rim_chain[1], device.keys["rim-ca"], number=number))
+
+    marks = authentic(device, device.rims(), crls=lists(7)).marks
+    names = [mark.name.partition(" (")[0] for mark in marks]
+    assert names == [*device.names[2::-1], "RIM CA"]
+    assert {mark.number for mark in marks} == {7}
+    assert marks[0].field == "device.0.certificate.1.revocation.crl.number"
+    collateral_seen.advance(marks, tmp_path)
+    collateral_seen.advance(authentic(device, device.rims(), crls=lists(8)).marks, tmp_path)
+    for older in (lists(7)[:1], lists(7)[3:]):
+        with pytest.raises(Refused, match=r"number 7 of .*, and number 8 of .* was seen before"):
+            collateral_seen.advance(authentic(device, device.rims(), crls=(*lists(8)[1:3], *older)).marks, tmp_path)
+    assert authentic(device, full(device)).marks == ()
+
+
 def test_firmware_that_is_not_the_certificates(device: Device) -> None:
     device.opaque[20] = bytes(48)  # the second id of the certificate, which is that of no firmware
     refused(device, "the firmware id is 0000")
@@ -283,6 +333,25 @@ def test_a_leaf_that_is_no_leaf(device: Device) -> None:
     device.chain[1] = device.chain[2] = device.chain[3] = device.chain[4]
     device.chain[0] = certificate("GH999 X", device.keys["leaf"], device.names[0], device.keys["root"], authority=False)
     refused(device, "has 2 certificates")
+
+
+def test_an_ocsp_responder_is_no_device(device: Device) -> None:
+    """NVIDIA's authorities certify other keys than devices': one for another purpose, or of no firmware, measures nothing."""
+
+    def leaf(**more: object) -> None:
+        issuer = device.names[2], device.keys["provisioner"]
+        device.chain[0] = certificate("Responder", device.keys["leaf"], *issuer, authority=False, **more)  # type: ignore[arg-type]
+
+    del device.chain[1]
+    del device.opaque[20]
+    leaf(ocsp_signing=True)
+    refused(device, "Responder may not sign measurements")
+    leaf(ocsp_signing=True, extensions=(device.fwid_extension,))
+    refused(device, "Responder may not sign measurements")
+    leaf()
+    refused(device, "Responder has no DICE extension")
+    leaf(extensions=(device.fwid_extension,))
+    authentic(device)
 
 
 def test_another_root(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,6 +414,22 @@ def test_xml_that_nests_or_is_large() -> None:
     ):
         with pytest.raises(Refused):
             xml_tree.parse(document, "x")
+
+
+def test_xml_that_declares_many_namespaces() -> None:
+    """Each element that declares one has its own scope, of all that are in scope: a product of the two is refused early."""
+    once = b"<a" + b"".join(b' xmlns:n%d="u"' % number for number in range(64)) + b">" + b"<b/>" * 10_000 + b"</a>"
+    assert len(list(xml_tree.parse(once, "x").elements)) == 10_000
+    some = 5_000
+    wide = b"<a" + b"".join(b' xmlns:n%d="u"' % number for number in range(some)) + b">"
+    deep = b'<b xmlns:c="d"/>' * some
+    tracemalloc.start()
+    for document in (wide + b"</a>", b"<a>" + deep + b"</a>", wide + deep + b"</a>"):
+        with pytest.raises(Refused, match="more than 64 namespaces"):
+            xml_tree.parse(document, "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 1024 * 1024
 
 
 def test_canonical_form() -> None:

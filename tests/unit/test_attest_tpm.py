@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -243,11 +244,22 @@ def test_a_bare_quote() -> None:
 # --- who vouches for the key
 
 
-def certificate(name: str, issuer: str, key: Any, *, ca: bool = False, days: int = 100) -> bytes:
+def certificate(
+    name: str,
+    issuer: str,
+    key: Any,
+    *,
+    ca: bool = False,
+    days: int = 100,
+    purposes: tuple[str, ...] = (),
+    usage: str | None = None,
+) -> bytes:
+    """``purposes`` are OIDs of extendedKeyUsage, ``usage`` is the one bit of keyUsage; no such extensions unless told."""
+
     def called(common: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(called(name))
         .issuer_name(called(issuer))
@@ -257,9 +269,27 @@ def certificate(name: str, issuer: str, key: Any, *, ca: bool = False, days: int
         .not_valid_after(NOW + days * DAY)
         .add_extension(x509.BasicConstraints(ca, None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DirectoryName(called("a model of a TPM"))]), critical=True)
-        .sign(forge_tpm.ec_key(issuer), hashes.SHA256())
-        .public_bytes(Encoding.DER)
     )
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(map(x509.ObjectIdentifier, purposes)), critical=False)
+    if usage is not None:
+        bits = dict.fromkeys(USAGES, False) | {usage: True}
+        builder = builder.add_extension(x509.KeyUsage(**bits), critical=True)
+    return builder.sign(forge_tpm.ec_key(issuer), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+SERVER, EK, AK = "1.3.6.1.5.5.7.3.1", "2.23.133.8.1", "2.23.133.8.3"
 
 
 VENDOR = forge_tpm.ec_key("Vendor")
@@ -366,6 +396,76 @@ def test_a_ca_may_vouch_for_the_ak() -> None:
         .public_bytes(Encoding.DER)
     )
     assert refused(evidence, Collateral((ROOT,), (listed,)), {"tpm": roots}) == "ak_certificate"
+
+
+@pytest.mark.parametrize(
+    ("extensions", "why"),
+    [
+        ({}, None),
+        ({"purposes": (EK,)}, None),
+        ({"purposes": (EK, AK), "usage": "key_encipherment"}, None),
+        ({"usage": "key_agreement"}, None),
+        ({"purposes": (SERVER,)}, "is for 1.3.6.1.5.5.7.3.1, needed is 2.23.133.8.1"),
+        ({"purposes": (AK,)}, "is for 2.23.133.8.3, needed is 2.23.133.8.1"),
+        ({"purposes": ("2.5.29.37.0",)}, "needed is"),
+        ({"usage": "digital_signature"}, "neither encipher nor agree"),
+        ({"purposes": (EK,), "usage": "digital_signature"}, "neither encipher nor agree"),
+        ({"ca": True}, "an authority"),
+    ],
+)
+def test_what_vouches_for_an_ek(extensions: dict[str, Any], why: str | None) -> None:
+    """A CA of TPMs may certify servers, too, and a key that a host has in a file is then no TPM's."""
+    tpm = booted()
+    document, given_back = credential(tpm)
+    own = certificate("www.example.com", "Vendor", tpm.key("ek"), **extensions)
+    evidence = tpm.evidence(activated=b64(given_back), ek_certificate=b64(own))
+    judged(tpm, evidence, Collateral((ROOT,), (), {"credential": document}), "ek", why)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "why"),
+    [
+        ({}, None),
+        ({"purposes": (AK,), "usage": "digital_signature"}, None),
+        ({"purposes": (EK,), "usage": "digital_signature"}, None),
+        ({"purposes": (EK,)}, "is for 2.23.133.8.1, needed is 2.23.133.8.3"),
+        ({"purposes": (SERVER,), "usage": "digital_signature"}, "is for 1.3.6.1.5.5.7.3.1, needed is 2.23.133.8.3"),
+        ({"purposes": (AK,), "usage": "key_encipherment"}, "may not sign"),
+        ({"ca": True}, "an authority"),
+    ],
+)
+def test_what_vouches_for_an_ak(extensions: dict[str, Any], why: str | None) -> None:
+    tpm = booted()
+    own = certificate("www.example.com", "Vendor", tpm.key("ak"), **extensions)
+    judged(tpm, tpm.evidence(ak_certificate=b64(own)), Collateral((ROOT,)), "ak", why)
+
+
+def judged(tpm: Tpm, evidence: Any, beside: Collateral, key: str, why: str | None) -> None:
+    """Verified by a certificate of the vendor's for that key, or refused for the certificate and that reason."""
+    section = {f"{key}_roots": [pin(VENDOR)]}
+    if why is None:
+        said = verify(tpm, evidence, beside, tpm=section, identities=[], not_compared=["identities"])
+        assert said.facts.fields["vouched_by"] == key
+        return
+    with pytest.raises(Refused, match=re.escape(why)) as caught:
+        verify(tpm, evidence, beside, tpm=section, identities=[], not_compared=["identities"])
+    assert caught.value.field == f"{key}_certificate"
+
+
+def test_a_certified_ak_comes_with_its_public_area() -> None:
+    """What the certificate says is a key; whether that key signs what its TPM did not make is in the public area."""
+    tpm = booted()
+    own = b64(certificate("AK", "Vendor", tpm.key("ak"), purposes=(AK,), usage="digital_signature"))
+    roots = {"tpm": {"ak_roots": [pin(VENDOR)]}}
+    bare = tpm.evidence(ak_certificate=own)
+    registry.authenticate("tpm", dumps(bare), Collateral((ROOT,)), policy.make(roots), NOW)
+    del bare["ak_public"]
+    for evidence in (bare, tpm.evidence(ak_certificate=own, ak_public=b64(spki(tpm.key("ak"))))):
+        assert refused(evidence, Collateral((ROOT,)), roots) == "ak_public"
+        registry.authenticate("tpm", dumps(evidence), Collateral((ROOT,)), None, NOW)
+    free = public_area(tpm.key("ak"), AK_ATTRIBUTES & ~(1 << 16), storage=False)
+    loose = tpm.evidence(ak_certificate=own, ak_public=b64(free))
+    assert refused(loose, Collateral((ROOT,)), roots) == "ak.attributes"
 
 
 # --- hostile bytes

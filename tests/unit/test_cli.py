@@ -344,3 +344,17 @@ def test_options_of_an_upgrades_plan_that_mean_nothing(tmp_path: Path, words: tu
     done = strongroom("plan", *words, tmp_path / "none.py")
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
+
+
+def test_a_traceback_that_was_asked_for_changes_no_exit_code(tmp_path: Path) -> None:
+    plain = strongroom("plan", tmp_path / "nothere.py")
+    done = subprocess.run(
+        [STRONGROOM, "--debug", "plan", tmp_path / "nothere.py"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" in done.stderr
+    assert done.returncode == plain.returncode == 2
+    assert done.stderr.endswith(plain.stderr)

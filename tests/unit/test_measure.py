@@ -415,9 +415,20 @@ def test_openssl_checks_our_signature(tmp_path: Path) -> None:
         key,
     ]
     CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    values.check(out.read_bytes(), (tmp_path / "values.json.sig").read_bytes(), public, "values")
+    signature = tmp_path / "values.json.sig"
+    values.check(out.read_bytes(), signature.read_bytes(), public, "values")
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(tmp_path / "public"), "-in", str(out)]
     try:
         subprocess.run([*command, "-sigfile", f"{out}.sig"], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
+
+
+def test_no_former_signature_stays_beside_other_values(tmp_path: Path) -> None:
+    out, signature = tmp_path / "values.json", tmp_path / "values.json.sig"
+    signature.write_bytes(b"of other values")
+    (tmp_path / "fw").write_bytes(firmware())
+    words = ["snp", "--firmware", tmp_path / "fw", "--vcpus", 1, "--vcpu-model", "EPYC", "--out", out]
+    CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert out.stat().st_size
+    assert not signature.exists()

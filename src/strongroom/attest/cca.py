@@ -75,11 +75,18 @@ class CcaDetail:
 
 
 def measurements(platform: PlatformClaims, realm: RealmClaims) -> dict[str, bytes]:
-    """By name: ``rim``, ``rem0`` to ``rem3``, and ``platform.<type>`` (with a number where a type comes again or is none)."""
+    """By name: ``rim``, ``rem0`` to ``rem3``, and ``platform.<type>`` (with a number where a type comes again or is none).
+
+    Raises:
+        Refused: two components would have one name, so that a digest would be compared with nothing.
+    """
     found = {"rim": realm.initial, **{f"rem{number}": value for number, value in enumerate(realm.extensible)}}
     for number, component in enumerate(platform.components):
         name = f"platform.{component.type or number}"
-        found[name if name not in found else f"{name}.{number}"] = component.digest
+        if name in found:
+            name = f"{name}.{number}"
+        require(name not in found, "platform.software_components", f"two components would both be {name[:60]!r}")
+        found[name] = component.digest
     return found
 
 

@@ -92,6 +92,19 @@ class Certificate:
         content.end()
         return is_ca, length
 
+    @cached_property
+    def purposes(self) -> frozenset[str] | None:
+        """extendedKeyUsage: OIDs of what the key is for alone; None where there is no such extension."""
+        extension = self.extensions.get(EXTENDED_KEY_USAGE)
+        if extension is None:
+            return None
+        reader = Der(extension.value, "certificate.extendedKeyUsage")
+        listed, found = reader.sub("purposes"), set()
+        reader.end()
+        while listed.more:
+            found.add(listed.oid("purpose"))
+        return frozenset(found)
+
     def may(self, bit: int) -> bool:
         """keyUsage: whether the bit of that number is set; True where there is no such extension."""
         extension = self.extensions.get(KEY_USAGE)
@@ -275,8 +288,12 @@ def may_sign_crls(certificate: Certificate) -> bool:
 
 
 def may_sign_data(certificate: Certificate) -> bool:
-    """keyUsage digitalSignature; True where there is no keyUsage."""
-    return certificate.may(_DIGITAL_SIGNATURE)
+    """keyUsage digitalSignature, or no keyUsage, and no extendedKeyUsage.
+
+    Whose key is for some purpose alone (an OCSP responder's, a TLS server's) signs neither measurements nor reference
+    values: RFC 5280, 4.2.1.12, and no purpose that it lists is these. NVIDIA's and Intel's real signers have no such extension.
+    """
+    return certificate.may(_DIGITAL_SIGNATURE) and certificate.purposes is None
 
 
 def chain(

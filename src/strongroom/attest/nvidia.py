@@ -19,6 +19,7 @@ from pydantic import Field, StrictBool, StrictInt
 from strongroom.attest import certificates, crl, nvidia_device, nvidia_evidence, nvidia_opaque, nvidia_rim, ocsp, spdm
 from strongroom.attest.base import Authentic, Facts, authentic, one_of, refuse, require
 from strongroom.attest.collateral import Collateral
+from strongroom.attest.marks import Mark
 from strongroom.attest.nvidia_device import Attested
 from strongroom.attest.nvidia_rim import Rim
 from strongroom.attest.policy import Policy, Section, Values
@@ -114,12 +115,21 @@ class NvidiaSection(Section):
 
 @dataclass(frozen=True)
 class Appraised:
-    """A device with what collateral said of it: manifests that are missing, certificates that nothing speaks of."""
+    """A device with what collateral said of it.
+
+    Attributes:
+        attested: the device.
+        missing: manifests that are not given.
+        unasked: certificates of which neither OCSP nor a CRL speaks.
+        compared: indices that a manifest speaks of.
+        marks: numbers of the CRLs that this rests on.
+    """
 
     attested: Attested
     missing: tuple[str, ...]
     unasked: tuple[str, ...]
     compared: frozenset[int]
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True)
@@ -205,6 +215,7 @@ def verify(evidence: bytes, collateral: Collateral, policy: Policy | None, now: 
         fields={"devices": [_fields(device) for device in appraised]},
         notes=tuple(dict.fromkeys(notes)),
         detail=tuple(appraised),
+        marks=tuple({mark.name: mark for device in appraised for mark in device.marks}.values()),
     )
     return authentic(facts, policy)
 
@@ -234,44 +245,58 @@ def _collateral(
     device: Attested, documents: _Documents, now: datetime, grace: timedelta, what: str
 ) -> tuple[Appraised, list[str]]:
     roots = nvidia_device.ROOTS
-    unasked, notes = nvidia_device.revocation(
-        device.chain, 1, roots, documents.responses, documents.lists, now, grace, what
-    )
-    spoken = len(unasked) < len(device.chain[1:-1])
+    own = nvidia_device.revocation(device.chain, 1, roots, documents.responses, documents.lists, now, grace, what)
+    spoken = len(own.unasked) < len(device.chain[1:-1])
     require(
         spoken or not (documents.responses or documents.lists),
         f"{what}certificate.revocation",
         "OCSP responses or CRLs are given, and none speaks of the device's certificates",
     )
-    every, said = list(unasked), list(notes)
+    every, said, marks = list(own.unasked), list(own.notes), list(own.marks)
     missing, compared = [], set[int]()
     for part, version in _parts(device):
-        rims = [rim for rim in documents.manifests if rim.version.upper() == version.upper()]
+        rims = [rim for rim in documents.manifests if _speaks_of(rim, device, version)]
         if not rims:
             missing.append(f"{part} {version or '(the device names no version)'}")
         for rim in rims:
             compared |= _compare(device, rim, compared, f"{what}{part}")
-            more, told = nvidia_device.revocation(
+            signer = nvidia_device.revocation(
                 rim.chain, 0, nvidia_rim.ROOTS, documents.responses, documents.lists, now, grace, f"{what}{part}."
             )
-            every += more
-            said += told
+            every += signer.unasked
+            said += signer.notes
+            marks += signer.marks
     if missing:
         said.append(f"{what[:-1]}: measurements were not compared, for no manifest is given of {' and '.join(missing)}")
     if every:
         said.append(f"{what[:-1]}: whether it was revoked is not known of {', '.join(dict.fromkeys(every))}")
-    return Appraised(device, tuple(missing), tuple(dict.fromkeys(every)), frozenset(compared)), said
+    unasked = tuple(dict.fromkeys(every))
+    return Appraised(device, tuple(missing), unasked, frozenset(compared), tuple(marks)), said
 
 
 def _concerned(manifests: tuple[Rim, ...], attested: tuple[Attested, ...]) -> None:
-    """Manifests that are all of other versions are a mistake or a trick; among a fleet's, some fit."""
-    wanted = {version.upper() for device in attested for _, version in _parts(device)}
-    if manifests and not any(rim.version.upper() in wanted for rim in manifests):
+    """Manifests that are all of other versions or chips are a mistake or a trick; among a fleet's, some fit."""
+    wanted = [(device, version) for device in attested for _, version in _parts(device)]
+    if manifests and not any(_speaks_of(rim, device, version) for rim in manifests for device, version in wanted):
+        given = sorted({f"{rim.version} for {rim.product or 'no chip'}" for rim in manifests})
+        have = sorted({f"{version.upper()} on {device.model}" for device, version in wanted if version})
         refuse(
             "collateral.manifests",
-            f"the manifests given are of {', '.join(sorted({rim.version for rim in manifests}))},"
-            f" the devices have {', '.join(sorted(wanted - {''})) or 'none'}",
+            f"the manifests given are of {', '.join(given)}, the devices have {', '.join(have) or 'none'}",
         )
+
+
+def _speaks_of(rim: Rim, device: Attested, version: str) -> bool:
+    """Whether a manifest is of that version, and of the device's chip.
+
+    One version of a driver has a manifest for each chip (NV_GPU_DRIVER_GH100_… and NV_GPU_CC_DRIVER_GB100_… of NVIDIA's RIM
+    service). Their ``product`` is the name that the device's certificate starts with, or what the device itself calls its
+    chip, by which the service names manifests from Blackwell on. A switch's manifest was not at hand: none is compared.
+    """
+    if rim.version.upper() != version.upper():
+        return False
+    chips = {device.model, device.opaque.text("chip_info")} - {""}
+    return device.is_switch or rim.product in chips
 
 
 def _parts(device: Attested) -> list[tuple[str, str]]:
@@ -301,8 +326,8 @@ def _fields(device: Appraised) -> dict[str, object]:
         "identity": attested.identity,
         "serial": f"{attested.chain[1].serial:x}",
         "certificates": [certificate.name for certificate in attested.chain],
-        "firmware_ids": list(attested.tcb.fwids) if attested.tcb else [],
-        "flags": list(attested.tcb.flags) if attested.tcb else [],
+        "firmware_ids": list(attested.tcb.fwids),
+        "flags": list(attested.tcb.flags),
         "opaque": attested.opaque.fields(),
         "manifests_missing": list(device.missing),
         "measurements_compared": sorted(device.compared),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +12,7 @@ from strongroom.attest import certificates, crl, dice, nvidia_opaque, ocsp, spdm
 from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.crl import Crl
+from strongroom.attest.marks import Mark
 from strongroom.attest.nvidia_evidence import Device
 from strongroom.attest.nvidia_opaque import Opaque
 from strongroom.attest.ocsp import Response
@@ -36,14 +37,14 @@ class Attested:
         opaque: the vendor's part of it.
         chain: certificates, leaf first, up to the root.
         model: the leaf's common name up to its first blank: the chip, for instance ``GH100``.
-        tcb: what the leaf's DICE extension says; None where it has none.
+        tcb: what the leaf's DICE extension says.
     """
 
     transcript: Transcript
     opaque: Opaque
     chain: tuple[Certificate, ...]
     model: str
-    tcb: dice.Tcb | None
+    tcb: dice.Tcb
 
     @property
     def identity(self) -> bytes:
@@ -64,7 +65,7 @@ class Attested:
     @property
     def unsafe(self) -> tuple[str, ...]:
         """What its own certificate says against it: that it is not secure, in recovery or under debug."""
-        return tuple(flag for flag in (self.tcb.flags if self.tcb else ()) if flag in _UNSAFE)
+        return tuple(flag for flag in self.tcb.flags if flag in _UNSAFE)
 
     @property
     def measurements(self) -> dict[int, bytes]:
@@ -85,7 +86,7 @@ def attest(
         permit_debug: whether a device is taken whose certificate says that it is not secure.
 
     Raises:
-        Refused: form, signature, chain, firmware id, or a layer that says it is not secure.
+        Refused: form, signature, chain, a leaf that is no firmware's, firmware id, or a layer that says it is not secure.
     """
     transcript = spdm.parse(device.transcript, f"{what}spdm")
     opaque = nvidia_opaque.parse(transcript.opaque)
@@ -137,13 +138,19 @@ def _signer(transcript: Transcript, candidates: tuple[Certificate, ...], what: s
     raise failure
 
 
-def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb | None:
-    """The measured firmware has to be that for which the leaf's key was made."""
+def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb:
+    """The measured firmware has to be that for which the leaf's key was made.
+
+    A leaf that names no firmware is no device's: Hopper, LS10, Blackwell (its FSP too) and Rubin all name theirs,
+    and without it whatever else NVIDIA's authorities certify, an OCSP responder's key for instance, would be a device.
+    """
     found = [leaf.extensions[oid].value for oid in dice.OIDS if oid in leaf.extensions]
-    tcb = dice.parse(found[0], f"{what}certificate.tcb") if found else None
+    if not found:
+        refuse(f"{what}certificate.tcb", f"{leaf.name} has no DICE extension, as every device's own certificate has")
+    tcb = dice.parse(found[0], f"{what}certificate.tcb")
     measured = opaque.values.get("fwid")
     if measured is not None:
-        fwids = [fwid for fwid in (tcb.fwids if tcb else ()) if any(fwid)]
+        fwids = [fwid for fwid in tcb.fwids if any(fwid)]
         require(
             measured in fwids,
             f"{what}spdm.opaque.fwid",
@@ -151,6 +158,15 @@ def _tcb(leaf: Certificate, opaque: Opaque, what: str) -> dice.Tcb | None:
             f" {' or '.join(fwid.hex() for fwid in fwids) or 'none'}",
         )
     return tcb
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """What is known of a chain: names of certificates of which nothing speaks, notes, and the numbers of CRLs that were used."""
+
+    unasked: tuple[str, ...]
+    notes: tuple[str, ...]
+    marks: tuple[Mark, ...]
 
 
 def revocation(
@@ -162,7 +178,7 @@ def revocation(
     now: datetime,
     grace: timedelta,
     what: str,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> Revocation:
     """Refuse a chain of which a certificate was revoked.
 
     Args:
@@ -175,14 +191,12 @@ def revocation(
         grace: how long collateral may be used beyond its date.
         what: for reasons.
 
-    Returns:
-        Names of certificates of which neither speaks, and notes.
-
     Raises:
         Refused: one is revoked, or what speaks of it is not authentic or out of date.
     """
-    open_names: list[str] = []
+    unasked: list[str] = []
     notes: list[str] = []
+    marks: list[Mark] = []
     for number, certificate in enumerate(chain[first:-1], first):
         issuers = chain[number + 1 :]
         field = f"{what}certificate.{number}.revocation"
@@ -191,7 +205,10 @@ def revocation(
         if listed is not None:
             notes += crl.check(listed, issuers[0], now, field, grace=grace)
             crl.not_revoked(listed, certificate, field)
+            # An authority that has a new key may count anew under its old name.
+            whose = f"{issuers[0].name} ({issuers[0].spki_sha256[:16]})'s revocation list"
+            marks.append(replace(listed.mark(issuers[0], f"{field}.crl"), name=whose))
         if said is None and listed is None:
-            open_names.append(certificate.name)
+            unasked.append(certificate.name)
         notes += said or ()
-    return tuple(open_names), tuple(notes)
+    return Revocation(tuple(unasked), tuple(notes), tuple(marks))

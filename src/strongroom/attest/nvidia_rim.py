@@ -32,7 +32,7 @@ class Rim:
 
     Attributes:
         version: of the driver, or of the VBIOS.
-        product: the chip's name.
+        product: the chip's name, for instance ``GH100``; empty where it names none.
         tag: the manifest's own identifier.
         allowed: digests by index, counted from 0; only those that are to be compared.
         chain: the signer's, leaf first.

@@ -16,7 +16,7 @@ from typing import Final
 
 from strongroom.attest import certificates, der
 from strongroom.attest.base import refuse, require
-from strongroom.attest.certificates import EXTENDED_KEY_USAGE, Certificate
+from strongroom.attest.certificates import Certificate
 from strongroom.attest.crl import current
 from strongroom.attest.der import Der
 from strongroom.attest.signatures import Scheme, scheme_of, verify_signature
@@ -225,7 +225,7 @@ def _signed(
     response: Response, chain: tuple[Certificate, ...], pins: Collection[str], now: datetime, field: str
 ) -> None:
     for signer in response.certificates:
-        if signer.spki == chain[0].spki or not _may_answer(signer):
+        if signer.spki == chain[0].spki or _OCSP_SIGNING not in (signer.purposes or ()):
             continue
         path = certificates.chain(signer, (*response.certificates, *chain), pins, now, f"{field}.responder")
         issuer = path[min(1, len(path) - 1)]
@@ -237,15 +237,3 @@ def _signed(
         verify_signature(signer.key, response.scheme, response.signature, response.tbs, f"{field}.signature")
         return
     verify_signature(chain[0].key, response.scheme, response.signature, response.tbs, f"{field}.signature")
-
-
-def _may_answer(certificate: Certificate) -> bool:
-    extension = certificate.extensions.get(EXTENDED_KEY_USAGE)
-    if extension is None:
-        return False
-    outer = Der(extension.value, "certificate.extendedKeyUsage")
-    usages, found = outer.sub("usages"), False
-    outer.end()
-    while usages.more:
-        found |= usages.oid("usage") == _OCSP_SIGNING
-    return found

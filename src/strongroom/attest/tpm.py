@@ -15,7 +15,16 @@ from typing import Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
-from strongroom.attest import certificates, crl, eventlog, events, jsontext, tpm_evidence, tpm_quote
+from strongroom.attest import (
+    certificates,
+    crl,
+    eventlog,
+    events,
+    jsontext,
+    tpm_certificate,
+    tpm_evidence,
+    tpm_quote,
+)
 from strongroom.attest.base import Authentic, Facts, Refused, authentic, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import Collateral
@@ -165,6 +174,10 @@ def _vouch(
     marks: tuple[Mark, ...] = ()
     vouched = ""
     if section.ak_roots:
+        # A CA may certify keys that sign whatever they are given: what the key may do is in its public area alone.
+        require(
+            ak.public is not None, "ak_public", "a bare key; the TPM's public area of an AK is needed with ak_roots"
+        )
         path, notes, marks = _path(evidence, "ak_certificate", collateral, section.ak_roots, now, grace)
         _same(tpm_quote.key_from_spki(path[0].spki, "ak_certificate"), ak, "ak_certificate")
         vouched = "ak"
@@ -182,11 +195,12 @@ def _vouch(
 def _path(
     evidence: TpmEvidence, name: str, collateral: Collateral, roots: tuple[bytes, ...], now: datetime, grace: timedelta
 ) -> tuple[tuple[Certificate, ...], tuple[str, ...], tuple[Mark, ...]]:
-    """From a certificate to a CA of the policy, with every CRL that is given for an issuer on it; notes, CRLs' numbers."""
+    """From a TPM's certificate to a CA of the policy, with every CRL that is given for an issuer on it; notes, marks."""
     if name not in evidence.parts:
         refuse(name, "the policy names CAs for it, and none is given")
     blob = evidence.parts[name]
     own = certificates.load(blob, name)
+    tpm_certificate.USES[name](own[0], name)
     pins = frozenset(root.hex() for root in roots)
     candidates = (*own, *certificates.load_all(collateral.certificates))
     path = certificates.chain(own[0], candidates, pins, now, name, understood=_UNDERSTOOD)

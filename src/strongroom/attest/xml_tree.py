@@ -16,6 +16,9 @@ from strongroom.attest.base import Refused, refuse
 _DEEPEST: Final = 32
 _LARGEST: Final = 4 * 1024 * 1024
 _MOST: Final = 100_000  # elements
+# Namespace declarations of a document: each element that has some gets a scope of its own, and a scope has all of them, so
+# that memory grows with their product, before any signature is looked at. NVIDIA's manifests have 6.
+_MOST_DECLARED: Final = 64
 _TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
 _VALUE: Final = str.maketrans({"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"})
 
@@ -66,15 +69,19 @@ class _Builder:
         self.root: Element | None = None
         self._open: list[Element] = []
         self._count = 0
+        self._declared = 0
 
     def start(self, name: str, flat: list[str]) -> None:
         pairs = dict(zip(flat[::2], flat[1::2], strict=True))
         declared = {key[6:]: value for key, value in pairs.items() if key == "xmlns" or key.startswith("xmlns:")}
         attributes = {key: value for key, value in pairs.items() if key != "xmlns" and not key.startswith("xmlns:")}
-        scope = {**(self._open[-1].scope if self._open else {}), **declared} if declared else self._inherited()
         self._count += 1
+        self._declared += len(declared)
+        if self._declared > _MOST_DECLARED:
+            refuse(self.what, f"more than {_MOST_DECLARED} namespaces are declared")
         if len(self._open) >= _DEEPEST or self._count > _MOST:
             refuse(self.what, f"elements nest deeper than {_DEEPEST}, or are more than {_MOST}")
+        scope = {**self._inherited(), **declared} if declared else self._inherited()
         element = Element(name, declared, attributes, scope)
         self._check(element)
         if self._open:
