@@ -42,7 +42,7 @@ class CcaSection(Section):
     permit_debug: StrictBool = Field(False, description="take a platform whose lifecycle is a debug state")
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """The platform's key has to be named; the rest where the policy names any."""
+        """The platform's key has to be named; the rest where the policy names any. What differs is Refused."""
         found: CcaDetail = facts.detail
         if self.platform_keys:
             one_of(found.key, self.platform_keys, "cca.platform_keys", what="the platform's key")

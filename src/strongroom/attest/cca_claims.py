@@ -85,7 +85,7 @@ class Claims:
         self.what = what
 
     def bytes(self, label: int, name: str, *sizes: int) -> bytes:
-        """A byte string of one of these sizes; of any where none is given."""
+        """A byte string of one of these sizes in bytes, of any where none is given; Refused where it is none, or not there."""
         value = self._values.get(label)
         if not isinstance(value, bytes):
             refuse(f"{self.what}.{name}", f"claim {label} is {_kind(value)}, allowed is a byte string")
@@ -94,21 +94,21 @@ class Claims:
         return value
 
     def text(self, label: int, name: str, default: str | None = None) -> str:
-        """Text, or the default where the claim is not there."""
+        """Text, or the default where the claim is not there; Refused where it is none."""
         value = self._values.get(label, default)
         if not isinstance(value, str):
             refuse(f"{self.what}.{name}", f"claim {label} is {_kind(value)}, allowed is text")
         return value
 
     def number(self, label: int, name: str) -> int:
-        """An unsigned integer."""
+        """An unsigned integer; Refused where it is none, or not there."""
         value = self._values.get(label)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             refuse(f"{self.what}.{name}", f"claim {label} is {_kind(value)}, allowed is an unsigned integer")
         return value
 
     def array(self, label: int, name: str) -> list[object]:
-        """An array."""
+        """An array; Refused where it is none, or not there."""
         value = self._values.get(label)
         if not isinstance(value, list):
             refuse(f"{self.what}.{name}", f"claim {label} is {_kind(value)}, allowed is an array")
@@ -153,7 +153,7 @@ def _element(value: object, tag: int, name: str) -> bytes:
 
 
 def platform(token: Sign1) -> PlatformClaims:
-    """Section A7.2.3.2."""
+    """Section A7.2.3.2; Refused where a claim is missing, of another type or size, or of an unknown profile."""
     claims = Claims(cbor.decode(token.payload, "platform"), "platform")
     profile = claims.text(265, "profile")
     require(
@@ -192,7 +192,7 @@ def _component(entry: object, number: int, algorithm: str) -> Component:
 
 
 def realm(token: Sign1) -> RealmClaims:
-    """Section A7.2.3.1."""
+    """Section A7.2.3.1; Refused where a claim is missing, of another type or size, or of an unknown profile."""
     claims = Claims(cbor.decode(token.payload, "realm"), "realm")
     profile = claims.text(265, "profile") if claims.has(265) else None
     require(

@@ -47,7 +47,7 @@ class CcelSection(Section):
         return self
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """The quote's section, Secure Boot, and the records of RTMR 0."""
+        """The quote's section, Secure Boot, and the records of RTMR 0; Refused where one of them is not as asked."""
         evidence: Evidence = facts.detail
         policy.section("tdx").appraise(evidence.td, policy)
         if self.secure_boot:

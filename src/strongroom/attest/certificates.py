@@ -106,7 +106,11 @@ class Certificate:
         return frozenset(found)
 
     def may(self, bit: int) -> bool:
-        """keyUsage: whether the bit of that number is set; True where there is no such extension."""
+        """keyUsage: whether the bit of that number (RFC 5280 section 4.2.1.3) is set; True where there is no such extension.
+
+        Raises:
+            Refused: the extension is no bit string of up to 9 bits.
+        """
         extension = self.extensions.get(KEY_USAGE)
         if extension is None:
             return True
@@ -231,7 +235,11 @@ def pem_blocks(data: bytes, label: str, field: str, *, alone: bool = False) -> l
 
 @lru_cache(maxsize=2048)
 def load(blob: bytes, what: str = "certificates") -> tuple[Certificate, ...]:
-    """Every certificate of a PEM text, or the one of DER bytes."""
+    """Every certificate of a PEM text, or the one of DER bytes.
+
+    Raises:
+        Refused: none is in it, one is malformed, or it is too long.
+    """
     require(len(blob) <= _LARGEST_TEXT, what, f"{len(blob)} bytes, allowed are {_LARGEST_TEXT}")
     if blob[:1] == b"\x30":
         return (parse(blob, what),)

@@ -116,7 +116,7 @@ def key(encoded: bytes, what: str) -> ec.EllipticCurvePublicKey:
 
 
 def point(curve: ec.EllipticCurve, x: bytes, y: bytes, what: str) -> ec.EllipticCurvePublicKey:
-    """A public key from its coordinates, big-endian, each of the curve's width."""
+    """A public key from its coordinates, big-endian, each of the curve's width; Refused where they are no point of it."""
     size = (curve.key_size + 7) // 8
     require(
         len(x) == len(y) == size, f"{what}.point", f"coordinates of {len(x)} and {len(y)} bytes, allowed is {size} each"
@@ -125,7 +125,7 @@ def point(curve: ec.EllipticCurve, x: bytes, y: bytes, what: str) -> ec.Elliptic
 
 
 def uncompressed(curve: ec.EllipticCurve, encoded: bytes, what: str) -> ec.EllipticCurvePublicKey:
-    """A public key from an uncompressed point (SEC 1 section 2.3.4)."""
+    """A public key from an uncompressed point (SEC 1 section 2.3.4); Refused where it is not on the curve."""
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(curve, encoded)
     except ValueError:

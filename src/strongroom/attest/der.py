@@ -43,7 +43,11 @@ class Der:
         return self._data[self._position] if self.more else None
 
     def element(self, field: str) -> tuple[int, bytes, bytes]:
-        """The next element: its tag, its content, and the whole of it with its header."""
+        """The next element: its tag, its content, and the whole of it with its header (X.690, section 8.1).
+
+        Raises:
+            Refused: it is cut off, its tag is of the long form, or its length indefinite or not in its shortest form.
+        """
         name, data, start = f"{self.what}.{field}", self._data, self._position
         if len(data) - start < 2:
             refuse(name, f"{len(data) - start} bytes are left where an element has to be; it is cut off")
@@ -64,7 +68,7 @@ class Der:
         return tag, data[position : self._position], data[start : self._position]
 
     def take(self, tag: int, field: str) -> bytes:
-        """The content of the next element, which has to have that tag."""
+        """The content of the next element, which has to have that tag; Refused where it has another."""
         found, content, _ = self.element(field)
         if found != tag:
             refuse(f"{self.what}.{field}", f"tag is {found:#04x}, allowed is {tag:#04x}")
@@ -79,14 +83,14 @@ class Der:
         return Der(self.take(tag, field), f"{self.what}.{field}")
 
     def integer(self, field: str, tag: int = INTEGER) -> int:
-        """A signed integer in its shortest form."""
+        """A signed integer in its shortest form (X.690, section 8.3); Refused where it is not."""
         content = self.take(tag, field)
         if not content or (len(content) > 1 and (content[0], content[1] >> 7) in ((0x00, 0), (0xFF, 1))):
             refuse(f"{self.what}.{field}", "the integer is empty or not in its shortest form")
         return int.from_bytes(content, "big", signed=True)
 
     def small(self, field: str, tag: int = INTEGER) -> int:
-        """A non-negative integer below 2**63."""
+        """A non-negative integer below 2**63; Refused where it is not."""
         value = self.integer(field, tag)
         if not 0 <= value < 1 << 63:
             refuse(f"{self.what}.{field}", "the integer is negative or beyond 63 bits")
@@ -97,21 +101,21 @@ class Der:
         return dotted(self.take(OID, field), f"{self.what}.{field}")
 
     def boolean(self, field: str) -> bool:
-        """A boolean: 00 or ff."""
+        """A boolean: 00 or ff (X.690, section 11.1); Refused where it is another byte."""
         content = self.take(BOOLEAN, field)
         if content not in (b"\x00", b"\xff"):
             refuse(f"{self.what}.{field}", f"boolean is {content[:8].hex()}, allowed are 00 and ff")
         return content == b"\xff"
 
     def bits(self, field: str) -> bytes:
-        """A bit string of whole bytes."""
+        """A bit string of whole bytes, the highest bit first; Refused where bits are left over."""
         content = self.take(BIT_STRING, field)
         if content[:1] != b"\x00":
             refuse(f"{self.what}.{field}", "the bit string is not of whole bytes")
         return content[1:]
 
     def time(self, field: str) -> datetime:
-        """UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 allows them: in seconds, in Z."""
+        """UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 allows them: in seconds, in Z; Refused where it is neither."""
         tag, content, _ = self.element(field)
         form = _TIMES.get(tag)
         if form is None or not form.fullmatch(content):
@@ -131,7 +135,7 @@ class Der:
 
 
 def dotted(content: bytes, field: str) -> str:
-    """An object identifier's content in dotted form."""
+    """An object identifier's content in dotted form (X.690, section 8.19); Refused where it is not in its shortest form."""
     if not content or len(content) > _LONGEST_OID or content[-1] & 0x80:
         refuse(field, f"object identifier of {len(content)} bytes is empty, cut off or too long")
     arcs, value = [], 0

@@ -34,28 +34,28 @@ def document(data: bytes, field: str) -> Mapping[str, object]:
 
 
 def table(value: object, field: str) -> Mapping[str, object]:
-    """The value, if it is an object."""
+    """The value, if it is an object; else Refused."""
     if not isinstance(value, dict):
         refuse(field, f"{_type(value)}, needed is an object")
     return value
 
 
 def items(value: object, field: str) -> list[object]:
-    """The value, if it is a list."""
+    """The value, if it is a list; else Refused."""
     if not isinstance(value, list):
         refuse(field, f"{_type(value)}, needed is a list")
     return value
 
 
 def get(source: Mapping[str, object], name: str, field: str) -> object:
-    """A member that has to be there."""
+    """A member that has to be there; else Refused."""
     if name not in source:
         refuse(f"{field}.{name}", "it is missing")
     return source[name]
 
 
 def text(source: Mapping[str, object], name: str, field: str) -> str:
-    """A member that has to be text."""
+    """A member that has to be there and text; else Refused."""
     value = get(source, name, field)
     if not isinstance(value, str):
         refuse(f"{field}.{name}", f"{_type(value)}, needed is text")
@@ -63,7 +63,7 @@ def text(source: Mapping[str, object], name: str, field: str) -> str:
 
 
 def number(source: Mapping[str, object], name: str, field: str, most: int) -> int:
-    """A member that has to be a whole number from 0 to ``most``."""
+    """A member that has to be there and a whole number from 0 to ``most``; else Refused."""
     value = get(source, name, field)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         refuse(f"{field}.{name}", f"{str(value)[:24]}, needed is a number from 0 to {most}")
@@ -71,7 +71,7 @@ def number(source: Mapping[str, object], name: str, field: str, most: int) -> in
 
 
 def unhex(value: object, field: str, size: int | None = None) -> bytes:
-    """Bytes from hex digits; ``size`` is their number in bytes where it is fixed."""
+    """Bytes from hex digits; ``size`` is their number in bytes where it is fixed. Anything else is Refused."""
     try:
         if not isinstance(value, str) or not value.isascii() or any(map(str.isspace, value)):
             raise ValueError
@@ -83,7 +83,7 @@ def unhex(value: object, field: str, size: int | None = None) -> bytes:
 
 
 def unbase64(value: object, field: str) -> bytes:
-    """Bytes from base64, in either alphabet, padded or not; nothing else between."""
+    """Bytes from base64, in either alphabet, padded or not; Refused where anything else is between, or bits are left over."""
     if not isinstance(value, str) or not value.isascii():
         refuse(field, "not base64")
     plain = value.rstrip("=").replace("-", "+").replace("_", "/")
@@ -98,7 +98,7 @@ def unbase64(value: object, field: str) -> bytes:
 
 
 def octets(value: object, field: str) -> bytes:
-    """Bytes from a list of numbers 0 to 255, as Rust's serde writes them."""
+    """Bytes from a list of numbers 0 to 255, as Rust's serde writes them; Refused where it is none."""
     found = items(value, field)
     if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 255 for one in found):
         refuse(field, "not a list of bytes")

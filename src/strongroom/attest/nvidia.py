@@ -54,7 +54,7 @@ class NvidiaSection(Section):
     )
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """Manifests, revocation, and what the section names, of every device."""
+        """Manifests, revocation, and what the section names, of every device; Refused where one of them is not as asked."""
         found: tuple[Appraised, ...] = facts.detail
         if self.devices is not None:
             require(len(found) == self.devices, "nvidia.devices", f"{len(found)} devices, allowed are {self.devices}")

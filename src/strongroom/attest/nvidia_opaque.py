@@ -63,14 +63,14 @@ class Opaque:
     values: Mapping[str, bytes]
 
     def text(self, name: str) -> str:
-        """ASCII up to its NULs; empty where it isn't there."""
+        """ASCII up to its NULs; empty where it isn't there, Refused where it is no text."""
         raw = self.values.get(name, b"").rstrip(b"\0")
         if not all(32 <= byte < 127 for byte in raw):
             refuse(f"spdm.opaque.{name}", f"{raw[:20].hex()} is no text")
         return raw.decode("ascii")
 
     def switch(self, name: str) -> bool | None:
-        """Whether a status is enabled (0xAA) or disabled (0x55); None where it isn't there."""
+        """Whether a status is enabled (0xAA) or disabled (0x55); None where it isn't there, Refused where it is neither."""
         raw = self.values.get(name)
         if raw is None:
             return None
@@ -104,7 +104,7 @@ class Opaque:
 
     @property
     def pdis(self) -> tuple[bytes, ...]:
-        """Identifiers of the switches that a GPU is linked to, and of a switch itself, 8 bytes each."""
+        """Identifiers of the switches that a GPU is linked to, and of a switch itself, 8 bytes each; Refused where one is cut."""
         raw = self.values.get("switch_pdis", b"")
         require(len(raw) % _PDI == 0, "spdm.opaque.switch_pdis", f"{len(raw)} bytes, allowed are multiples of {_PDI}")
         return tuple(dict.fromkeys(raw[start : start + _PDI] for start in range(0, len(raw), _PDI)))

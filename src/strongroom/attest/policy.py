@@ -106,7 +106,7 @@ class Policy(Frozen):
         return section if isinstance(section, Section) else registry.find(kind).section()
 
     def section_as(self, kind: str, model: type[S]) -> S:
-        """The section of a kind, by its type."""
+        """The section of a kind, by its type; TypeError where it is of another."""
         section = self.section(kind)
         if not isinstance(section, model):
             raise TypeError(f"the section of {kind} is a {type(section).__name__}")

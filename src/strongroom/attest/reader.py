@@ -41,7 +41,7 @@ class Reader:
         return bytes(self._data[self._position :])
 
     def take(self, n: int, field: str) -> bytes:
-        """The next ``n`` bytes."""
+        """The next ``n`` bytes; Refused where fewer are left."""
         if n < 0 or n > self.left:
             refuse(
                 f"{self._what}.{field}",
@@ -75,7 +75,7 @@ class Reader:
         return Reader(self.take(n, field), f"{self._what}.{field}", self._byteorder)
 
     def zeros(self, n: int, field: str) -> None:
-        """Padding: the next ``n`` bytes have to be zero."""
+        """Padding: the next ``n`` bytes have to be zero; else Refused."""
         if any(found := self.take(n, field)):
             refuse(f"{self._what}.{field}", f"padding holds {found.lstrip(bytes(1))[:8].hex()}, allowed is zero")
 

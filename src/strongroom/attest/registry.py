@@ -80,7 +80,7 @@ def kind(
     unbundle: Unbundle | None = None,
     reads_json: bool = False,
 ) -> Callable[[Verify], Verify]:
-    """Register the decorated function as the verifier of a kind of evidence."""
+    """Register the decorated function as the verifier of a kind of evidence; ValueError where there is one already."""
 
     def register(function: Verify) -> Verify:
         if name in _KINDS:

@@ -69,7 +69,7 @@ class SnpPolicy(Section):
         return value
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """Compare a report that was authenticated with this section."""
+        """Compare a report that was authenticated with this section; Refused where something is not as it asks."""
         report, leaf = facts.detail
         if not isinstance(report, Report) or not isinstance(leaf, Leaf):
             raise TypeError("no facts of an SEV-SNP report")

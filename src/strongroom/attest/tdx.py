@@ -61,7 +61,7 @@ class TdxSection(Section):
     )
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """Attributes, platform flags and floors; the TCB status was judged with the collateral."""
+        """Attributes, platform flags and floors, Refused where not allowed; the TCB status was judged with the collateral."""
         evidence: Evidence = facts.detail
         self._attributes(evidence.quote)
         extra = [flag for flag in evidence.pck.flags if flag not in self.platform]

@@ -92,7 +92,7 @@ class TpmSection(QuoteSection):
     ak_roots: tuple[Hex, ...] = Field((), description="SHA-256 of the keys of CAs that may vouch for an AK")
 
     def appraise(self, facts: Facts, policy: Policy) -> None:
-        """The quote, and that somebody vouches for its key."""
+        """The quote, and that somebody vouches for its key; else Refused."""
         evidence: Evidence = facts.detail
         known = facts.identity in policy.identities or any(name in policy.identities for name in facts.aliases)
         if not evidence.vouched and not known:

@@ -49,7 +49,7 @@ def key_of(data: bytes, what: str) -> Key:
 
 
 def key_from_spki(der: bytes, what: str) -> Key:
-    """A key from a DER SubjectPublicKeyInfo."""
+    """A key from a DER SubjectPublicKeyInfo; Refused where it is neither RSA nor ECDSA."""
     key = load_key(der, what)
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         refuse(what, f"a {type(key).__name__}, allowed are RSA and ECDSA")
