@@ -2,22 +2,32 @@
 
 ``python -m tests.fuzz_attest --seed 1 --count 100000`` runs any number of inputs and prints seed, count and the slowest one;
 the tests run about a minute of it. An input is real evidence of the corpus, or made up, spoiled by a seed, given to a kind with
-collateral that is spoiled as well. Verifiers are called without the registry's net, so that a defect shows as what it is.
+collateral that is spoiled as well. Half of the inputs go to a verifier itself, the others the way of the command line: what
+they were found in is opened, they are judged under a policy, and files are sorted into collateral. A defect shows as what it
+is either way.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias, get_args
 
-from strongroom.attest import registry
-from strongroom.attest.base import Authentic, Refused
+from strongroom.attest import policy, record, registry, tdx
+from strongroom.attest.base import Authentic, Refused, Verified
 from strongroom.attest.collateral import Collateral
+from strongroom.attest.policy import Policy
+from strongroom.attest.registry import Kind
+from strongroom.cli import attest_files
 from tests.corpus.index import EVIDENCE
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -28,6 +38,82 @@ _NOISE = (
     b"\x30\x80", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"1e999999", b"9" * 5000, b'"\\ud800"', b"\xed\xa0\x80", b"-----BEGIN X-----",
     b"NaN", b"\x1b[31m", b"&a;" * 100, b"<!DOCTYPE a>", b"0" * 4000, b"=" * 40,
 )  # fmt: skip
+
+# Members that some reader of ours looks for in JSON, and what may stand there in place of what it wants.
+_MEMBERS = (
+    "attestation_report", "report", "evidence", "quote", "token", "cert_chain", "certs", "vcek", "td_quote", "hcl_report",
+    "tpm_quote", "event_log", "ak_public", "nonce", "measurement", "signature", "version", "pcrs", "message", "evidence_list",
+    "certificate", "certificates", "crls", "documents", "data", "tcbInfo",
+)  # fmt: skip
+_VALUES: tuple[object, ...] = (
+    None, True, 0, -1, 2**70, 1.5, "", "00", "{", '{"a":1}', "[", "AAAAAAAA", "\ud800", "{\ud800", "-----BEGIN \udfff", "é",
+    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", [], [1, 2], [256], ["x"], [[]], {}, {"data": "00"},
+    {"r": "00", "s": "00"}, {"\ud800": "00"},
+)  # fmt: skip
+# Everything allowed that may be, nothing compared: so much passes that what comes after is reached as well.
+LAX: Mapping[str, object] = {
+    "not_compared": ["measurements", "nvidia.measurements", "identities", "report_data", "minimum_tcb"],
+    "collateral_grace_hours": 720,
+    "snp": {"debug": True, "smt": True, "migration": True, "provisional_firmware": True, "vmpl": [0, 1, 2, 3]},
+    "tdx": {"tcb_status": get_args(tdx.Status), "debug": True, "migratable": True, "sept_ve_disable": False},
+    "ccel": {"beyond_log": [0, 1, 2, 3]},
+    "cca": {"permit_debug": True},
+    "nvidia": {"manifests": "when-given", "revocation": "when-given", "permit_debug": True},
+}
+# And as much as can be asked beside, which reads what the lax one does not.
+_QUOTE = {"secure_boot": True, "event_log": "required"}
+ASKING: Mapping[str, object] = {
+    **LAX,
+    "ccel": {"beyond_log": [2, 3], "secure_boot": True},
+    **dict.fromkeys(("tpm", "azure-snp", "azure-tdx"), _QUOTE),
+    "nvidia": {"permit_debug": True},
+}
+Attempts: TypeAlias = "Mapping[str, Callable[[], object]]"
+JUDGES = ("verify", "judge")  # the attempts that say a verdict
+
+
+def inside(kind: Kind, evidence: bytes, collateral: Collateral, now: datetime) -> Attempts:
+    """A kind's own functions over bytes that are evidence as they are."""
+    return MappingProxyType(
+        {
+            "verify": lambda: kind.verify(evidence, collateral, None, now),
+            "show": lambda: kind.show(evidence, collateral),
+            "looks_like": lambda: kind.looks_like(evidence),
+        }
+    )
+
+
+def outside(
+    kind: Kind, evidence: bytes, collateral: Collateral, expected: Policy | None, now: datetime, file: bytes
+) -> Attempts:
+    """The way of the command line: evidence in whatever form under a policy, and a file of ``--collateral`` or ``--certs``."""
+    return MappingProxyType(
+        {
+            "judge": lambda: record.judge(kind.name, evidence, collateral, expected, now),
+            "open": lambda: kind.looks_like(registry.unwrap(kind.name, evidence, collateral)[0]),
+            "sort": lambda: attest_files.sort("rim", file),
+            "certificate_file": lambda: attest_files.certificate_file(file, Path("file")),
+        }
+    )
+
+
+def attempt(name: str, function: Callable[[], object]) -> str:
+    """The verdict, in a word; empty where the attempt says none.
+
+    Raises:
+        Exception: a defect, whether or not it was caught in a net.
+    """
+    try:
+        said = function()
+    except registry.Defect as defect:
+        raise defect.__cause__ or defect from None
+    except Refused:
+        return "refused" if name in JUDGES else ""
+    if name not in JUDGES:
+        return ""
+    if not isinstance(said, Authentic | Verified):
+        raise TypeError(f"a verifier said {said!r}")
+    return type(said).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -129,6 +215,18 @@ def _inside(draw: random.Random, data: bytes, other: bytes) -> bytes:
     return (text[:start] + inner + text[end:]).encode("latin-1")
 
 
+def _dressed(draw: random.Random, data: bytes) -> bytes:
+    """JSON with members of the right names: evidence in one of them now and then, in the others whatever else."""
+    encoded = (data[:4000].hex(), base64.b64encode(data[:4000]).decode(), data[:2000].decode("latin-1"))
+    found = {draw.choice(_MEMBERS): draw.choice((*_VALUES, *encoded)) for _ in range(draw.randrange(1, 6))}
+    if draw.random() < 0.3:
+        found[draw.choice(_MEMBERS)] = {draw.choice(_MEMBERS): draw.choice(_VALUES) for _ in range(4)}
+    if draw.random() < 0.1:
+        depth = draw.choice((60, 65, 300, 700, 990, 5000))
+        return b'{"report":"00","%s":' % draw.choice(_MEMBERS).encode() + b"[" * depth + b'"x"' + b"]" * depth + b"}"
+    return json.dumps(found).encode()
+
+
 def hostile(draw: random.Random, source: Pool, kind: str) -> tuple[bytes, Collateral]:
     """One input: evidence, mostly of the kind's own folder, and collateral; each right, spoiled, or another's."""
     everything = source.everything
@@ -147,7 +245,13 @@ def hostile(draw: random.Random, source: Pool, kind: str) -> tuple[bytes, Collat
             data = spoil(draw, data, draw.choice(everything))
         return data
 
-    evidence = draw.randbytes(draw.randrange(300)) if draw.random() < 0.1 else maybe(pick(), 0.6)
+    kind_of_input = draw.random()
+    if kind_of_input < 0.1:
+        evidence = draw.randbytes(draw.randrange(300))
+    elif kind_of_input < 0.2:
+        evidence = maybe(_dressed(draw, pick()), 0.2)
+    else:
+        evidence = maybe(pick(), 0.6)
     certificates = tuple(maybe(draw.choice(source.certificates or everything), 0.2) for _ in range(draw.randrange(4)))
     names = ("tcb_info", "qe_identity", "event_log", "hcl_report", "ak", "nonce", "rim", "key", draw.randbytes(3).hex())
     documents = {draw.choice(names): maybe(pick(), 0.4) for _ in range(draw.randrange(4))}
@@ -159,27 +263,24 @@ def run(seed: int, count: int) -> Outcome:
     """Verify and show so many inputs of a seed; an exception names its input."""
     source, began, slowest, slowest_input, slowest_kind = pool(), time.perf_counter(), 0.0, 0, ""
     ours = {name: kind for name, kind in registry.kinds().items() if kind.verify.__module__.startswith("strongroom.")}
+    policies = (None, policy.make(LAX), policy.make(ASKING))
     verdicts = Counter[str]()
     for number in range(count):
         draw = random.Random(f"{seed}/{number}")
         kind = ours[draw.choice(sorted(ours))]
         evidence, collateral = hostile(draw, source, kind.name)
+        if draw.random() < 0.5:
+            attempts = inside(kind, evidence, collateral, NOW)
+        else:
+            file = draw.choice((evidence, *collateral.certificates, *collateral.crls, *collateral.documents.values()))
+            attempts = outside(kind, evidence, collateral, draw.choice(policies), NOW, file)
         started = time.process_time()  # a busy machine is not a slow verifier
-        for attempt in ("verify", "show", "looks_like"):
+        for name, function in attempts.items():
             try:
-                if attempt == "verify":
-                    said = kind.verify(evidence, collateral, None, NOW)
-                    if not isinstance(said, Authentic):
-                        raise TypeError(f"a verifier said {said!r}")
-                    verdicts["authentic"] += 1
-                elif attempt == "show":
-                    kind.show(evidence, collateral)
-                else:
-                    kind.looks_like(evidence)
-            except Refused:
-                verdicts["refused"] += attempt == "verify"
+                if verdict := attempt(name, function):
+                    verdicts[verdict] += 1
             except Exception as error:
-                message = f"seed {seed}, input {number}, {attempt} of {kind.name}: {error!r}\n{evidence[:2000]!r}"
+                message = f"seed {seed}, input {number}, {name} of {kind.name}: {error!r}\n{evidence[:2000]!r}"
                 raise AssertionError(message) from error
         took = time.process_time() - started
         if took > slowest:

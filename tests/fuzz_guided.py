@@ -5,8 +5,9 @@ verifier of ours, from the real evidence of the corpus, and prints how many inpu
 Refused ends the run with 77, and leaves its input as a file. ``tests/fuzz_attest.py`` does the same without the guide: it
 needs nothing that must be installed.
 
-An input is the number of a case, the number of a part of it (0 the evidence, then the collateral's parts in order), and the
-bytes that this part has in place of its own.
+An input is the number of a case and of a way to try it, the number of a part of it (0 the evidence, then the collateral's
+parts in order), and the bytes that this part has in place of its own. The ways are those of ``tests/fuzz_attest.py``: the
+verifier itself, and that of the command line under each policy.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["strongroom.attest"], enable_loader_override=False):
-    from strongroom.attest import registry, tdx_collateral
-    from strongroom.attest.base import Authentic, Refused
+with atheris.instrument_imports(
+    include=["strongroom.attest", "strongroom.cli.attest_files"], enable_loader_override=False
+):
+    from strongroom.attest import policy, registry, tdx_collateral
     from strongroom.attest.collateral import NOTHING, Collateral
+    from strongroom.cli import attest_files  # noqa: F401
 
     registry.kinds()  # it imports every verifier, and only what is imported here is watched
+from tests import fuzz_attest
 from tests.corpus.index import EVIDENCE, WHY_NOT, read
 
 _LARGEST = 48_000  # bytes of an input; what is hostile is the form, not the size
@@ -122,21 +125,20 @@ def cases() -> list[Case]:
     return found
 
 
-def try_one(case: Case) -> None:
-    """Verify, show and recognise; nothing but a verdict or Refused may come of it."""
+_POLICIES = tuple(policy.make(values) for values in (fuzz_attest.LAX, fuzz_attest.ASKING))
+WAYS = 1 + len(_POLICIES)
+
+
+def try_one(case: Case, way: int, part: bytes) -> None:
+    """One way of trying it; nothing but a verdict or Refused may come of it."""
     kind = registry.kinds()[case.kind]
-    attempts: tuple[Callable[[], Any], ...] = (
-        lambda: kind.verify(case.evidence, case.collateral, None, case.now),
-        lambda: kind.show(case.evidence, case.collateral),
-        lambda: kind.looks_like(case.evidence),
-    )
-    for number, attempt in enumerate(attempts):
-        try:
-            said = attempt()
-            if number == 0 and not isinstance(said, Authentic):
-                raise TypeError(f"a verifier said {said!r}")
-        except Refused:
-            pass
+    if way == 0:
+        attempts = fuzz_attest.inside(kind, case.evidence, case.collateral, case.now)
+    else:
+        expected = _POLICIES[way - 1]
+        attempts = fuzz_attest.outside(kind, case.evidence, case.collateral, expected, case.now, part)
+    for name, function in attempts.items():
+        fuzz_attest.attempt(name, function)
 
 
 def main() -> None:
@@ -152,14 +154,16 @@ def main() -> None:
 
     def one_input(data: bytes) -> None:
         if len(data) >= 2:
-            try_one(known[data[0] % len(known)].with_part(data[1], data[2:]))
+            way, at = divmod(data[0], len(known))
+            try_one(known[at].with_part(data[1], data[2:]), way % WAYS, data[2:])
 
     with tempfile.TemporaryDirectory() as folder:
         for at, case in enumerate(known):
             for number, part in enumerate(case.parts()):
-                Path(folder, f"{at}-{number}").write_bytes(bytes((at, number)) + part)
+                for way in range(WAYS):
+                    Path(folder, f"{at}-{number}-{way}").write_bytes(bytes((at + way * len(known), number)) + part)
         print(
-            f"seed {arguments.seed}, {arguments.seconds} s, {len(known)} cases, {len(list(Path(folder).iterdir()))} parts"
+            f"seed {arguments.seed}, {arguments.seconds} s, {len(known)} cases, {len(list(Path(folder).iterdir()))} parts, {WAYS} ways each"
         )
         options = {
             "seed": arguments.seed, "max_total_time": arguments.seconds, "max_len": _LARGEST, "timeout": _SLOWEST,

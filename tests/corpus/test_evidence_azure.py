@@ -83,6 +83,14 @@ def test_snp_as_a_whole(file: str) -> None:
         assert caught.value.field == field
 
 
+@pytest.mark.parametrize("file", SNP)
+@pytest.mark.parametrize("year", [2015, 2040])
+def test_snp_at_another_time_is_refused(file: str, year: int) -> None:
+    with pytest.raises(Refused, match="valid") as caught:
+        registry.authenticate("azure-snp", read(file), NOTHING, None, datetime(year, 1, 1, tzinfo=UTC))
+    assert caught.value.field.startswith("certificate")
+
+
 @pytest.mark.parametrize("file", TDX)
 def test_tdx_needs_intels_collateral(file: str) -> None:
     """Its FMSPC is in none of the bundles: all but the collateral holds, and that refuses."""

@@ -75,6 +75,18 @@ def test_the_pair() -> None:
                 ccel.explain(ccel.parse(entry.read()), quote.report.rtmrs)
 
 
+def test_the_table_says_how_long_the_log_is() -> None:
+    """The ACPI table CCEL that announces it: length at 4, a checksum over all of it, type 2 (TDX), length and address."""
+    table = read("ccel/gotdxguest-ccel_table.dat")
+    assert (table[:4], int.from_bytes(table[4:8], "little"), sum(table) % 256) == (b"CCEL", len(table), 0)
+    assert (table[36], int.from_bytes(table[40:48], "little")) == (2, len(read(PAIR[0])))
+
+
+def test_the_nonce_of_the_pair() -> None:
+    """What the quote was asked to cover, as a file beside it."""
+    assert tdx_quote.parse(read(PAIR[1])).report.report_data == read("ccel/gotdxguest-nonce.dat")
+
+
 def test_the_pair_needs_its_collateral() -> None:
     with pytest.raises(Refused) as caught:
         registry.authenticate("ccel", read(PAIR[0]), Collateral(documents={"quote": read(PAIR[1])}), None, NOW)

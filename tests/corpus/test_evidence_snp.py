@@ -98,6 +98,17 @@ def test_a_report_is_authentic_and_says_what_the_index_says(row: Entry) -> None:
     assert levels == {"bl": tcb["bootloader"], "tee": tcb["tee"], "snp": tcb["snp"], "ucode": tcb["microcode"]}
 
 
+def test_a_report_says_what_the_note_beside_it_says() -> None:
+    """The values that those who captured it write down; they give some in part, and one over two lines."""
+    note = read("snp/dstack-README.md").decode()
+    facts = said("snp/dstack-milan.report.bin", LEAVES["snp/dstack-milan.report.bin"]).facts
+    told = dict(re.findall(r"^(chip_id|measurement|host_data):?\s+([0-9a-f]+(?:\n\s+[0-9a-f]+)?)", note, re.MULTILINE))
+    assert facts.identity.hex() == "".join(told["chip_id"].split())
+    assert facts.measurements["measurement"].hex().startswith(told["measurement"])
+    assert facts.measurements["host_data"].hex() == told["host_data"]
+    assert facts.report_data.rstrip(b"\0").decode() in note
+
+
 @pytest.mark.parametrize("leaf", TAMPERED)
 def test_a_tampered_leaf_is_refused_by_its_chain(leaf: str) -> None:
     with pytest.raises(Refused) as caught:

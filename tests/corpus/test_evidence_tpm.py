@@ -140,6 +140,25 @@ def test_quote(entry: Entry) -> None:
         assert caught.value.field == field
 
 
+def test_a_quote_of_sha1_is_refused() -> None:
+    """A Windows VM of 2019, whose only quote is signed and banked by SHA-1: its AK is read, quote and log are refused."""
+    whole = json.loads(read("tpm/goattestation-windows_gcp_shielded_vm.json"))
+    quote, log = base64.b64decode(whole["Quote"]["Quote"]), base64.b64decode(whole["Log"]["Raw"])
+    documents = {
+        "signature": base64.b64decode(whole["Quote"]["Signature"]),
+        "ak_public": base64.b64decode(whole["AK"]["Public"]),
+        "pcrs": json.dumps(
+            {"sha1": {one["Index"]: base64.b64decode(one["Digest"]).hex() for one in whole["Log"]["PCRs"]}}
+        ).encode(),
+    }
+    assert tpm_quote.key_of(documents["ak_public"], "ak").spki_sha256
+    with pytest.raises(Refused, match="sha1") as caught:
+        registry.authenticate("tpm", quote, Collateral(documents=documents), None, NOW)
+    assert caught.value.field == "quote.selections.hash"
+    with pytest.raises(Refused, match="SHA-1"):
+        eventlog.parse(log, registers=PCRS)
+
+
 def test_flip_of_any_byte_of_a_quote() -> None:
     """Message, signature and every quoted PCR; all of them are bound, so none may flip."""
     whole = json.loads(read(QUOTE))

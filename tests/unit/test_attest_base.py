@@ -8,8 +8,10 @@ import dataclasses
 import pickle
 import re
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cryptography import x509
@@ -20,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import strongroom
-from strongroom.attest import base, certificates, crl, policy, registry
+from strongroom.attest import base, certificates, crl, jsontext, policy, record, registry
 from strongroom.attest.base import Authentic, Facts, Refused, Verified
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import NOTHING, Collateral
@@ -124,6 +126,50 @@ def test_what_was_authenticated_without_this_policy_is_never_verified() -> None:
 def test_a_defect_refuses() -> None:
     with pytest.raises(Refused, match="IndexError"):
         registry.authenticate("testing", b"defect", NOTHING, None, NOW)
+
+
+def test_a_defect_of_what_opens_or_recognises_evidence_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> NoReturn:
+        raise UnicodeError("half a character")
+
+    mine = registry.find("testing")
+    monkeypatch.setitem(registry._KINDS, "testing", replace(mine, unwrap=defect))
+    for attempt in (
+        lambda: registry.unwrap("testing", b"", NOTHING),
+        lambda: registry.show("testing", b"", NOTHING),
+        lambda: record.judge("testing", b"", NOTHING, None, NOW),
+    ):
+        with pytest.raises(registry.Defect, match=r"the reader failed: UnicodeError: half a character \(a defect\)"):
+            attempt()
+    assert "testing" not in registry.guess(b"anything")
+    monkeypatch.setitem(registry._KINDS, "testing", replace(mine, looks_like=defect))
+    assert "testing" not in registry.guess(b"anything")
+    monkeypatch.setitem(registry._KINDS, "testing", replace(mine, show=defect))
+    with pytest.raises(registry.Defect, match="the parser failed"):
+        registry.show("testing", b"", NOTHING)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 63, 64, 65, 66, 900])
+@pytest.mark.parametrize(("start", "middle", "end"), [("[", "", "]"), ("[", "1", "]"), ('{"a":', "[]", "}")])
+def test_json_is_64_deep_at_most(start: str, middle: str, end: str, depth: int) -> None:
+    data = (start * depth + (middle or "[]") + end * depth).encode()
+    if depth + (middle != "1") <= 64:
+        jsontext.loads(data, "a")
+    else:
+        with pytest.raises(Refused, match="nested deeper than 64"):
+            jsontext.loads(data, "a")
+
+
+@pytest.mark.parametrize(
+    "text", ['"\\ud800"', '"\\udc00\\ud800"', '["a\\udbff"]', '{"\\ud800": 1}', '{"a": [{"b": "\\udfff"}]}']
+)
+def test_half_a_character_is_no_text(text: str) -> None:
+    with pytest.raises(Refused, match="surrogate"):
+        jsontext.loads(text.encode(), "a")
+
+
+def test_a_character_of_two_halves_is_one() -> None:
+    assert jsontext.loads(b'{"\\ud83d\\ude00": ["\\u0000\\\\ud800"]}', "a") == {"\U0001f600": ["\0\\ud800"]}
 
 
 @pytest.mark.parametrize("made", [Authentic, Verified])

@@ -186,6 +186,66 @@ def test_what_was_given_beside_it_is_told_where_it_was_not_enough(tmp_path: Path
     assert "nope.json: empty" in done.stderr
 
 
+# What a JSON decoder lets pass and its reader may trip over: half of a surrogate pair, and lists in lists.
+HALF_A_CHARACTER = (b'{"report":"{\\ud800"}', b'{"report":"00","certs":"\\ud800-----BEGIN"}', b'{"\\udfff":1}')
+DEEP = tuple(
+    b'{"report":"00","certs":' + opening * times + b'"x"' + closing * times + b"}"
+    for opening, closing in ((b"[", b"]"), (b'{"data":', b"}"))
+    for times in (64, 600, 950, 100_000)
+)
+
+
+def test_a_hostile_file_refuses_itself_and_nothing_beside_it(tmp_path: Path) -> None:
+    files = []
+    for number, hostile in enumerate((*HALF_A_CHARACTER, *DEEP)):
+        files.append(tmp_path / f"bad{number}.json")
+        files[-1].write_bytes(hostile)
+    done = verify(REPORT, *files, REPORT, "--certs", LEAF, "--authenticity-only", *AT)
+    assert done.returncode == 5
+    verdicts = [line.split()[0] for line in done.stdout.splitlines()[: len(files) + 2]]
+    assert verdicts == ["AUTHENTIC", *["REFUSED"] * len(files), "AUTHENTIC"]
+    assert "(a defect)" not in done.stdout
+    assert f"2 of {len(files) + 2} authentic, {len(files)} refused" in done.stdout
+    for file in (files[0], files[-1]):
+        for words in ((), ("--kind", "snp")):
+            done = attest("show", file, *words)
+            assert (done.returncode, done.stdout) == (5, "")
+            assert done.stderr.startswith("strongroom: evidence: ")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b'{"certificates": ["\\ud800-----BEGIN CERTIFICATE-----"]}',
+        b'{"documents": {"a": "{\\ud800"}}',
+        b'{"documents": {"\\ud800": "{}"}}',
+        b'{"documents": ' + b"[" * 600 + b"]" * 600 + b"}",
+    ],
+    ids=range(4),
+)
+def test_hostile_collateral_is_a_refusal(hostile: bytes, tmp_path: Path) -> None:
+    bundle = tmp_path / "badc.json"
+    bundle.write_bytes(hostile)
+    done = verify(REPORT, REPORT, "--certs", LEAF, "--collateral", bundle, "--authenticity-only", *AT)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert done.stdout.count(f"REFUSED {REPORT}: collateral.badc: ") == 2
+    assert "(a defect)" not in done.stdout
+    if hostile.startswith(b'{"certificates"'):
+        assert attest("show", REPORT, "--collateral", bundle).returncode == 5
+
+
+def test_a_damaged_bundle_of_intels_is_a_refusal(tmp_path: Path) -> None:
+    """One of its chains has half a character in it, where the reader had only the form of the whole to go by."""
+    values = json.loads((EVIDENCE / "tdx/dcapqvl-tdx_quote_collateral.json").read_bytes())
+    bundle = tmp_path / "bundle.json"
+    for name in ("tcb_info_issuer_chain", "root_ca_crl", "tcb_info"):
+        bundle.write_text(json.dumps({**values, name: "-----BEGIN \ud800"}))
+        quote = EVIDENCE / "tdx/dcapqvl-tdx_quote"
+        done = attest("verify", quote, "--kind", "tdx", "--collateral", bundle, "--authenticity-only", *AT)
+        assert (done.returncode, done.stderr) == (5, "")
+        assert done.stdout.startswith(f"REFUSED {quote}: collateral: text with half of a surrogate pair")
+
+
 def test_the_time_is_an_argument() -> None:
     for at, code in (
         ("2026-06-16", 5),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +59,22 @@ def verify(*files: str, policy: bool = True, name: str = "rack7") -> tuple[int, 
 
 def file(name: str = "rack7") -> Path:
     return attest_record.file_of(name)
+
+
+def test_names_of_files_that_are_no_text_spoil_no_record() -> None:
+    """What is written must be read again: a name's bytes that are no UTF-8 would be half a character in JSON."""
+    odd = os.fsdecode(b"good-\xff.bin")
+    Path(odd).write_bytes(Path("good.bin").read_bytes())
+    Path(os.fsdecode(b"note-\xfe.json")).write_text("{}")
+    for _ in range(2):
+        code, _ = run(
+            "verify", odd, "--kind", "snp", "--certs", "vcek.der", "--collateral", os.fsdecode(b"note-\xfe.json"),
+            "--at", NOW.isoformat(), "--record", "rack7", "--policy", "policy.toml",
+        )  # fmt: skip
+        assert code == 0
+    assert run("audit", "rack7")[0] == 0
+    given, verdict = (json.loads(line) for line in file().read_bytes().splitlines()[:2])
+    assert (list(given["collateral"]["documents"]), verdict["file"]) == (["note_\\udcfe"], "good-\\udcff.bin")
 
 
 def test_what_is_recorded_holds() -> None:

@@ -71,6 +71,44 @@ def test_genuine(version: int, td15: bool) -> None:
     assert not said.facts.notes
 
 
+def expecting(report_data: bytes | None, **more: Any) -> policy.Policy:
+    """Everything that the forged quote says, and what it was asked to cover."""
+    facts = authenticate(Forge()).facts
+    wanted = {"measurements": {name: [value.hex()] for name, value in facts.measurements.items()}, **more}
+    covered = {} if report_data is None else {"report_data": report_data.hex()}
+    return policy.make({**wanted, "identities": [facts.identity.hex()], **covered})
+
+
+@pytest.mark.parametrize(
+    ("covered", "field"),
+    [(b"\xee" * 64, ""), (bytes(64), "report_data"), (b"\xee" * 63, "report_data"), (b"", "report_data"),
+     (None, "policy.report_data")],
+)  # fmt: skip
+def test_a_quote_or_a_log_for_another_nonce_is_refused(covered: bytes | None, field: str) -> None:
+    forge = Forge()
+    given = forge.collateral()
+    beside = replace(given, documents={**given.documents, "quote": forge.quote()})
+    log, wanted = event_log([], banks=("sha384",)), expecting(covered, ccel={"beyond_log": [0, 1, 2, 3]})
+    for kind, evidence, collateral in (("tdx", forge.quote(), given), ("ccel", log, beside)):
+        if not field:
+            assert isinstance(registry.verify(kind, evidence, collateral, wanted, NOW), Verified)
+            continue
+        with pytest.raises(Refused) as caught:
+            registry.verify(kind, evidence, collateral, wanted, NOW)
+        assert caught.value.field == field
+
+
+def test_a_log_at_another_time_is_refused() -> None:
+    forge = Forge()
+    given = forge.collateral()
+    beside = replace(given, documents={**given.documents, "quote": forge.quote()})
+    log, lax = event_log([], banks=("sha384",)), policy.make({"ccel": {"beyond_log": [0, 1, 2, 3]}})
+    assert isinstance(registry.authenticate("ccel", log, beside, lax, NOW), Authentic)
+    for now in (NOW - 4000 * DAY, NOW + 40 * DAY, NOW + 4000 * DAY):
+        with pytest.raises(Refused, match=r"valid|ended|begins|until|current"):
+            registry.authenticate("ccel", log, beside, lax, now)
+
+
 def test_debug_is_no_production() -> None:
     forge = Forge(attributes=1 << 28 | 1)
     assert refused(forge) == "report.attributes.debug"

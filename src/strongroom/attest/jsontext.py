@@ -1,4 +1,4 @@
-"""JSON from strangers: one value, no key twice, no NaN, and whatever else goes wrong is Refused."""
+"""JSON from strangers: one value, no key twice, no NaN, no half a character, no abyss; whatever else goes wrong is Refused."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from typing import NoReturn
 from strongroom.attest.base import Refused, refuse, require
 
 _DECODER_ERRORS = (ValueError, RecursionError)
+_DEEPEST = 64  # containers in containers; real evidence and collateral have 10 at most
 
 
 def loads(data: bytes, field: str) -> object:
     """The value of a JSON text in UTF-8.
 
     Raises:
-        Refused: not UTF-8, not one JSON value, a key twice in one object, a constant that JSON has not, or nesting
-            deeper than the decoder's own limit.
+        Refused: not UTF-8, not one JSON value, a key twice in one object, a constant that JSON has not, text with half
+            of a surrogate pair in it, or containers more than 64 deep.
     """
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
     except Refused as error:
         refuse(field, error.reason)
     except _DECODER_ERRORS as error:
         refuse(field, f"not JSON: {' '.join(str(error).split())[:120]}")
+    _bounded(value, field)
+    return value
 
 
 def document(data: bytes, field: str) -> Mapping[str, object]:
@@ -103,6 +106,33 @@ def octets(value: object, field: str) -> bytes:
     if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 255 for one in found):
         refuse(field, "not a list of bytes")
     return bytes(found)  # type: ignore[arg-type]
+
+
+def _bounded(value: object, field: str) -> None:
+    """Refuse what the decoder lets pass and its readers trip over: depth to recurse in, and text that no UTF-8 spells.
+
+    An escape as ``\\ud800`` is JSON by its grammar (RFC 8259, section 8.2), and half of a character.
+    """
+    layer, depth = [value], 0
+    while layer:
+        inside: list[object] = []
+        for one in layer:
+            if isinstance(one, dict | list):
+                if depth == _DEEPEST:
+                    refuse(field, f"nested deeper than {_DEEPEST} lists or objects")
+                inside += one
+                inside += one.values() if isinstance(one, dict) else ()
+            elif isinstance(one, str) and not _encodes(one):
+                refuse(field, "text with half of a surrogate pair in it, which is no character")
+        layer, depth = inside, depth + 1
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -135,7 +135,7 @@ def lines(given: Given, results: Iterable[Judged], previous: str, number: int, r
             {
                 "type": "verdict",
                 "given": reference,
-                "file": result.file,
+                "file": _name(result.file),
                 "evidence": base64.b64encode(result.evidence).decode(),
                 "verdict": result.verdict,
                 "reason": result.refused.reason if result.refused else None,
@@ -161,8 +161,13 @@ def _bundle(found: Collateral) -> dict[str, Any]:
     return {
         "certificates": [packed(one) for one in found.certificates],
         "crls": [packed(one) for one in found.crls],
-        "documents": {name: packed(one) for name, one in found.documents.items()},
+        "documents": {_name(name): packed(one) for name, one in found.documents.items()},
     }
+
+
+def _name(text: str) -> str:
+    """A file's name as UTF-8 can spell it: bytes of it that are no text are escaped, or the line could not be read again."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _facts(said: Authentic | Verified | None) -> dict[str, Any] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -28,6 +29,27 @@ Unbundle: TypeAlias = "Callable[[bytes], Collateral | None]"
 
 _KINDS: dict[str, Kind] = {}
 _DEFECTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+
+
+class Defect(Refused):
+    """An exception that is none of a reader's own: a defect, which refuses as all else does that is not understood."""
+
+
+@contextmanager
+def net(doing: str, field: str) -> Iterator[None]:
+    """Whatever code over a stranger's bytes raises by mistake refuses these bytes, and nothing beside them.
+
+    Args:
+        doing: who fails, in a word.
+        field: of the refusal.
+
+    Raises:
+        Defect: an exception came that is no error of this program's.
+    """
+    try:
+        yield
+    except _DEFECTS as error:
+        raise Defect(f"the {doing} failed: {type(error).__name__}: {error} (a defect)", field) from error
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,11 @@ def unwrap(name: str, data: bytes, collateral: Collateral) -> tuple[bytes, Colla
         Refused: the form is damaged, or too large.
     """
     found = find(name)
+    with net("reader", name):
+        return _unwrapped(found, data, collateral)
+
+
+def _unwrapped(found: Kind, data: bytes, collateral: Collateral) -> tuple[bytes, Collateral]:
     if found.unwrap is not None:
         return found.unwrap(data, collateral)
     if found.looks_like(data):
@@ -148,15 +175,17 @@ def guess(data: bytes) -> tuple[str, ...]:
 
     Bytes that are evidence as they are are not searched for evidence of another kind inside.
     """
-    direct = tuple(name for name, found in kinds().items() if found.looks_like(data))
-    return direct or tuple(name for name, found in kinds().items() if found.looks_like(_inside(name, data)))
+    direct = tuple(name for name in kinds() if _looks(name, data, wrapped=False))
+    return direct or tuple(name for name in kinds() if _looks(name, data, wrapped=True))
 
 
-def _inside(name: str, data: bytes) -> bytes:
+def _looks(name: str, data: bytes, *, wrapped: bool) -> bool:
+    """Whether bytes look like evidence of that kind; what can't be read does not."""
     try:
-        return unwrap(name, data, NOTHING)[0]
+        with net("reader", name):
+            return find(name).looks_like(unwrap(name, data, NOTHING)[0] if wrapped else data)
     except Refused:
-        return b""
+        return False
 
 
 def show(name: str, data: bytes, collateral: Collateral) -> Mapping[str, object]:
@@ -165,11 +194,9 @@ def show(name: str, data: bytes, collateral: Collateral) -> Mapping[str, object]
     Raises:
         Refused: it can't be read as evidence of that kind.
     """
-    try:
-        evidence, all_collateral = unwrap(name, data, collateral)
+    evidence, all_collateral = unwrap(name, data, collateral)
+    with net("parser", name):
         return find(name).show(evidence, all_collateral)
-    except _DEFECTS as error:
-        raise Refused(f"the parser failed: {type(error).__name__}: {error} (a defect)", name) from error
 
 
 def authenticate(name: str, evidence: bytes, collateral: Collateral, policy: Policy | None, now: datetime) -> Authentic:
@@ -188,10 +215,8 @@ def authenticate(name: str, evidence: bytes, collateral: Collateral, policy: Pol
     if now.tzinfo is None:
         raise ValueError("the time has no zone")
     verify = find(name).verify
-    try:
+    with net("verifier", name):
         return verify(evidence, collateral, policy, now)
-    except _DEFECTS as error:
-        raise Refused(f"the verifier failed: {type(error).__name__}: {error} (a defect)", name) from error
 
 
 def verify(name: str, evidence: bytes, collateral: Collateral, policy: Policy, now: datetime) -> Verified:
@@ -201,7 +226,5 @@ def verify(name: str, evidence: bytes, collateral: Collateral, policy: Policy, n
         Refused: something does not hold, or is not what the policy asks.
     """
     said = authenticate(name, evidence, collateral, policy, now)
-    try:
+    with net("appraisal", name):
         return appraise(said, policy)
-    except _DEFECTS as error:
-        raise Refused(f"the appraisal failed: {type(error).__name__}: {error} (a defect)", name) from error

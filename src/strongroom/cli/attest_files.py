@@ -69,14 +69,17 @@ def gather(certs: Iterable[Path], others: Iterable[str]) -> Collateral:
     for path in certs:
         for file in _files(path, _CERTIFICATES):
             blob = content(file)
-            more = snp_forms.table(blob) if snp_forms.is_table(blob) else _certificate_file(blob, file)
+            with registry.net("reader", f"certificates.{file}"):
+                more = certificate_file(blob, file)
             found = _joined(found, more, file)
     for text in others:
         for name, file, given in _named(text):
             blob = content(file)
             if not blob.strip():
                 raise ConfigError(f"{file}: empty; allowed with --collateral is what the evidence's kind looks for")
-            found = _joined(found, Collateral(documents={name: blob}) if given else _sorted(name, blob), file)
+            with registry.net("reader", f"collateral.{name}"):
+                more = Collateral(documents={name: blob}) if given else sort(name, blob)
+            found = _joined(found, more, file)
     return found
 
 
@@ -88,12 +91,18 @@ def told(given: Collateral) -> str:
     return ", ".join(parts)
 
 
-def _certificate_file(blob: bytes, file: Path) -> Collateral:
-    """Certificates in PEM, DER, or DER in hex or base64, or a list; a platform's key may also be JSON.
+def certificate_file(blob: bytes, file: Path) -> Collateral:
+    """Certificates in PEM, DER, or DER in hex or base64, AMD's table of them, or a list; a platform's key may also be JSON.
+
+    Args:
+        blob: the file's bytes.
+        file: its name, for the refusal.
 
     Raises:
         Refused: it is nothing of these; what only looks like a certificate is its verifier's to refuse.
     """
+    if snp_forms.is_table(blob):
+        return snp_forms.table(blob)
     der = blob if b"-----BEGIN" in blob or blob[:1] == b"\x30" else forms.binary(blob)
     if b"-----BEGIN" not in der and der[:1] != b"\x30" and not forms.is_json(der):
         raise Refused(f"{file}: neither a certificate nor a list is in it", "certificates")
@@ -122,10 +131,13 @@ def _joined(first: Collateral, second: Collateral, file: Path) -> Collateral:
     )
 
 
-def _sorted(name: str, blob: bytes) -> Collateral:
+def sort(name: str, blob: bytes) -> Collateral:
     """Put bytes where they belong by what they are; what is nothing else is a document of its file's name.
 
     A PCCS gives CRLs as DER in hex, and Intel's header with an issuer chain is PEM with percent signs.
+
+    Raises:
+        Refused: a bundle or a certificate table is damaged, or what begins as JSON is none.
     """
     if snp_forms.is_table(blob):
         return snp_forms.table(blob)
