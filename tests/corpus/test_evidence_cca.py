@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from strongroom.attest import cbor, cca_claims, policy, registry
 from strongroom.attest.base import Authentic, Facts, Refused, Verified
 from strongroom.attest.collateral import NOTHING, Collateral
+from tests.corpus.damage import cuts_taken, taken
 from tests.corpus.index import EVIDENCE, WHY_NOT, entries, read
 
 pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)
@@ -20,7 +21,6 @@ TOKENS = {
     "cca/veraison-cca-evidence.cbor": "cca/veraison-comid-cca-ta.json",
     "cca/veraison-cca-good.cbor": "cca/veraison-comid-cca-ta.json",
 }
-FLIPS = 400
 
 
 def key_of(token: str) -> Collateral:
@@ -70,24 +70,21 @@ def test_a_policy_that_names_everything_verifies_it(token: str) -> None:
         assert caught.value.field == "report_data"
 
 
+def verifier(token: str) -> Callable[[bytes], object]:
+    given = key_of(token)
+    return lambda evidence: registry.authenticate("cca", evidence, given, None, NOW)
+
+
 @pytest.mark.parametrize("token", TOKENS)
 def test_no_flip_is_taken(token: str) -> None:
     """Every byte matters: heads and tags are strict, headers, payloads and signatures are signed."""
-    data, draw = bytearray(read(token)), random.Random(1)
-    for at in sorted(draw.sample(range(len(data)), FLIPS)):
-        bit = 1 << draw.randrange(8)
-        data[at] ^= bit
-        with pytest.raises(Refused):
-            authentic(token, bytes(data))
-        data[at] ^= bit
+    assert not taken(read(token), verifier(token))
 
 
 @pytest.mark.parametrize("token", TOKENS)
 def test_no_truncation_is_taken(token: str) -> None:
     data = read(token)
-    for length in range(0, len(data), 3):
-        with pytest.raises(Refused):
-            registry.authenticate("cca", data[:length], key_of(token), None, NOW)
+    assert not cuts_taken(data, verifier(token))
     with pytest.raises(Refused):
         authentic(token, data + b"\0")
 

@@ -11,12 +11,19 @@ import pytest
 from strongroom.attest import ccel, events, policy, registry, tdx_collateral, tdx_quote
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import NOTHING, Collateral
+from strongroom.attest.eventlog import EventLog
 from strongroom.attest.hashes import BY_NAME
+from tests.corpus.damage import taken
 from tests.corpus.index import EVIDENCE, WHY_NOT, Entry, entries, read
 
 pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
+# Types whose data the digest holds, by the type's definition; no other record's data are believed.
+MEASURED = (
+    events.EV_SEPARATOR, events.EV_EFI_ACTION, events.EV_EFI_VARIABLE_DRIVER_CONFIG, events.EV_EFI_VARIABLE_BOOT,
+    events.EV_EFI_VARIABLE_BOOT2,
+)  # fmt: skip
 PAIR = ("ccel/gotdxguest-ccel_data.dat", "ccel/gotdxguest-cos-113-tdx-quote.dat")
 
 
@@ -73,6 +80,74 @@ def test_the_pair() -> None:
         if entry.path != PAIR[0]:
             with pytest.raises(Refused):
                 ccel.explain(ccel.parse(entry.read()), quote.report.rtmrs)
+
+
+def trimmed(data: bytes) -> bytes:
+    """A log with little of what its area is filled up with: 64 bytes behind its last record."""
+    end = 32 + int.from_bytes(data[28:32], "little")
+    for event in ccel.parse(data).events:
+        end += 12 + sum(2 + len(digest) for digest in event.digests.values()) + 4 + len(event.data)
+    return data[: end + 64]
+
+
+def places(data: bytes, log: EventLog) -> tuple[list[int], set[int]]:
+    """Where a log's records hold something but their data, and the bytes of all of it that nothing measures.
+
+    Nothing measures the header's register, version and vendor's words, any record's type, the data of a record whose digest holds
+    something else by its type, all of a record that is not extended but its lengths, and a boot variable's vendor and name
+    where the firmware measures its value alone.
+    """
+    header = 32 + int.from_bytes(data[28:32], "little")
+    vendor = 60 + 4 * int.from_bytes(data[56:60], "little") + 1
+    structure, free, at = list(range(header)), {*range(4), *range(48, 56), *range(vendor, header)}, header
+    for event in log.events:
+        digests = sum(2 + len(digest) for digest in event.digests.values())
+        start = at + 12 + digests + 4
+        end = start + len(event.data)
+        assert data[start:end] == event.data
+        structure += range(at, start)
+        free |= set(range(at + 4, at + 8))
+        if not event.extends:
+            free |= {*range(at, at + 4), *range(at + 12, at + 12 + digests)}
+        if not event.extends or event.type not in MEASURED:
+            free |= set(range(start, end))
+            if event is log.events[-1]:  # what it does not take is the area's filling, and the other way round
+                free |= set(range(start - 4, start))
+        elif events.holds(event, ccel.BANK) is events.Holds.VALUE:
+            value = end - len(events.variable(event).value)
+            free |= {*range(start, start + 16), *range(start + 32, value)}
+        at = end
+    return [*structure, *range(at, len(data))], free
+
+
+@pytest.mark.parametrize("entry", logs(), ids=str)
+def test_no_flip_of_what_is_measured_is_taken(entry: Entry) -> None:
+    """Every byte of all records but their data; of the data every fifth, for one digest covers them or nothing does."""
+    data = trimmed(entry.read())
+    log = ccel.parse(data)
+    rtmrs = ccel.replay(log)
+    structure, free = places(data, log)
+    rest = sorted(set(range(len(data))) - set(structure))
+    found = set(taken(data, lambda changed: ccel.explain(ccel.parse(changed), rtmrs), [*structure, *rest[::5]]))
+    print(f"{len(structure)} + {len(rest[::5])} flips, {len(found)} taken where nothing is measured")
+    assert found <= free
+
+
+@pytest.mark.parametrize("entry", logs(), ids=str)
+def test_a_log_cut_off_does_not_lead_to_its_registers(entry: Entry) -> None:
+    """Every third length; a shorter log that is one lacks records, and none is lacking behind the last that extends."""
+    data = trimmed(entry.read())
+    log = ccel.parse(data)
+    rtmrs, end = ccel.replay(log), len(data) - 64
+    last = max(at for at, event in enumerate(log.events) if event.extends)
+    for length in [*range(0, end, 3), *range(end - 40, end)]:
+        try:
+            found = ccel.parse(data[:length])
+            ccel.explain(found, rtmrs)
+        except Refused:
+            continue
+        assert found.events == log.events[: len(found.events)]
+        assert len(found.events) > last
 
 
 def test_the_table_says_how_long_the_log_is() -> None:

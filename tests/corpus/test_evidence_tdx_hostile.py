@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,6 +14,7 @@ from strongroom.attest import certificates, policy, registry, tdx, tdx_quote
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.attest.tdx import Status
+from tests.corpus.damage import flips
 from tests.corpus.index import EVIDENCE, WHY_NOT, read
 from tests.corpus.test_evidence_tdx import bundle, quote_of, quotes, window
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not EVIDENCE.is_dir(), reason=WHY_NOT)
 OLD, NEW = "dcapqvl-tdx_quote_collateral.json", "dcapqvl-tdx_quote_outdated_collateral.json"
 V4, V5 = "tdx/dcapqvl-tdx_quote", "tdx/gotdxguest-quote_v5_sample.dat"
 GENUINE = [(V4, OLD), (V5, NEW)]
+ANOTHER_ROOT = "tdx/ccapi-quote.bin"  # its chain is refused whatever flips
 DAY = timedelta(days=1)
 
 
@@ -42,11 +43,6 @@ def refused(evidence: bytes, collateral: Collateral, now: datetime) -> bool:
     return False
 
 
-def flips(data: bytes, step: int = 1, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    for place in range(start, len(data), step):
-        yield place, data[:place] + bytes((data[place] ^ 1 << place % 8,)) + data[place + 1 :]
-
-
 def unchanged(evidence: bytes, flipped: bytes) -> bool:
     """Whether the certificates in two quotes are the same: PEM's line ends, and bits of base64 that nothing reads."""
     chains = []
@@ -58,7 +54,7 @@ def unchanged(evidence: bytes, flipped: bytes) -> bool:
 
 @pytest.mark.parametrize(("file", "name"), GENUINE)
 def test_flip_of_any_byte(file: str, name: str) -> None:
-    """Every byte before the PCK chain (of version 4 every third), every 13th of the chain.
+    """Every byte of the quote, that of its PCK chain too.
 
     What may flip is PEM's white space and bits of base64 that nothing reads, for nothing signs them.
     """
@@ -66,19 +62,24 @@ def test_flip_of_any_byte(file: str, name: str) -> None:
     now = window(bundle(name))
     assert not refused(evidence, collateral, now)
     chain = evidence.index(b"-----BEGIN")
-    for place, flipped in flips(evidence[:chain], 1 if file == V5 else 3):
-        assert refused(flipped + evidence[chain:], collateral, now), place
-    for place, flipped in flips(evidence, 13, chain):
-        assert refused(flipped, collateral, now) or unchanged(evidence, flipped), place
+    for place, flipped in flips(evidence):
+        assert refused(flipped, collateral, now) or (place >= chain and unchanged(evidence, flipped)), place
 
 
 @pytest.mark.parametrize("vector", quotes(), ids=str)
-def test_flip_of_a_quote_without_collateral(vector: object) -> None:
-    """Every other genuine quote's own signatures, which see any change as well."""
+def test_flip_and_truncation_of_a_quote_without_collateral(vector: object) -> None:
+    """Every genuine quote's own signatures, which see any change as well: every byte before the PCK chain, every length.
+
+    Of the chain every fifth byte: its certificates are those of a few platforms, and the two above flip all of theirs.
+    """
     evidence, now = quote_of(str(vector)), datetime(2026, 2, 25, tzinfo=UTC)
+    evidence = evidence[: len(evidence) - len(tdx_quote.parse(evidence).trailing)]
+    genuine = not unsigned(evidence, now)
+    assert genuine == (str(vector) != ANOTHER_ROOT)
     chain = evidence.index(b"-----BEGIN")
-    for place, flipped in flips(evidence[:chain], 11):
-        assert unsigned(flipped + evidence[chain:], now), place
+    for place, flipped in flips(evidence, [*range(chain), *range(chain, len(evidence), 5)]):
+        assert unsigned(flipped, now) or (place >= chain and unchanged(evidence, flipped)), place
+    assert all(unsigned(evidence[:length], now) for length in range(len(evidence)))
 
 
 def unsigned(evidence: bytes, now: datetime) -> bool:
@@ -105,7 +106,7 @@ def test_flip_of_a_signed_document(part: str) -> None:
     evidence, collateral = quote_of(V4), lean(OLD)
     now = window(bundle(OLD))
     data = collateral.documents[part]
-    for place, flipped in flips(data, 7):
+    for place, flipped in flips(data):
         changed = replace(collateral, documents={**collateral.documents, part: flipped})
         # The signature stands there in hex, whose letters may be of either case.
         spelt = flipped.lower() == data.lower() and place > data.rindex(b":")
@@ -116,7 +117,7 @@ def test_flip_of_a_signed_document(part: str) -> None:
 def test_flip_of_a_list(index: int) -> None:
     evidence, collateral = quote_of(V4), lean(OLD)
     now = window(bundle(OLD))
-    for place, flipped in flips(collateral.crls[index], 7):
+    for place, flipped in flips(collateral.crls[index]):
         lists = (*collateral.crls[:index], flipped, *collateral.crls[index + 1 :])
         assert refused(evidence, replace(collateral, crls=lists), now), place
 
@@ -197,7 +198,7 @@ def test_another_verifier_says_the_same(vector: object) -> None:
 def test_another_verifier_refuses_what_we_refuse(file: str, name: str) -> None:
     evidence, now = quote_of(file), window(bundle(name))
     assert ours(evidence, name, now) == oracle(evidence, name, now) == "UpToDate"
-    for _, flipped in flips(evidence, 37):
+    for _, flipped in flips(evidence, range(0, len(evidence), 37)):
         # We read PEM with any white space in it, the other verifier with line ends alone.
         said = ours(flipped, name, now)
         assert not said or unchanged(evidence, flipped) or said == oracle(flipped, name, now)
