@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from strongroom.attest import certificates, policy, registry, tdx, tdx_quote
+from strongroom.attest import certificates, pem, policy, registry, tdx, tdx_quote
 from strongroom.attest.base import Refused
 from strongroom.attest.collateral import NOTHING, Collateral
 from strongroom.attest.tdx import Status
@@ -48,7 +48,7 @@ def unchanged(evidence: bytes, flipped: bytes) -> bool:
     chains = []
     for one in (evidence, flipped):
         chain = tdx_quote.parse(one).pck_chain
-        chains.append(certificates.pem_blocks(chain, "CERTIFICATE", "pck.chain", alone=True))
+        chains.append(pem.blocks(chain, "CERTIFICATE", "pck.chain", alone=True))
     return chains[0] == chains[1]
 
 

@@ -6,17 +6,14 @@ gives every VCEK and VLEK the serial number 0, which a future `cryptography` ref
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 
-from strongroom.attest import der
+from strongroom.attest import der, pem
 from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.der import Der
 from strongroom.attest.signatures import PublicKey, Scheme, load_key, scheme_of, verify_signature
@@ -200,39 +197,6 @@ def _extensions(reader: Der, tag: int, what: str) -> dict[str, Extension]:
     return found
 
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)-----END \1-----")
-
-
-def pem_blocks(data: bytes, label: str, field: str, *, alone: bool = False) -> list[bytes]:
-    """Contents of the PEM blocks (RFC 7468) of that label.
-
-    Args:
-        data: the text.
-        label: for instance ``CERTIFICATE``.
-        field: for reasons.
-        alone: nothing but white space may stand between and after the blocks (NULs may follow the last), as it has to
-            be inside evidence; in a file, text may stand beside them.
-
-    Raises:
-        Refused: a block of another label, one that is not base64 or not closed, or text where none may be.
-    """
-    blocks, position, beside = [], 0, bytearray()
-    for match in _PEM.finditer(data):
-        beside += data[position : match.start()]
-        position = match.end()
-        found = match[1].decode("ascii")
-        require(found == label, field, f"PEM block is a {found}, allowed is {label}")
-        try:
-            blocks.append(base64.b64decode(b"".join(match[2].split()), validate=True))
-        except binascii.Error as error:
-            refuse(field, f"PEM block is not base64: {error}")
-    beside += data[position:].rstrip(b"\0") if alone else data[position:]
-    require(b"-----BEGIN" not in beside, field, "a PEM block is not closed or holds other characters than base64's")
-    require(not alone or not beside.strip(), field, f"{len(beside.strip())} bytes stand beside the PEM blocks")
-    require(bool(blocks), field, f"no {label} in it")
-    return blocks
-
-
 @lru_cache(maxsize=2048)
 def load(blob: bytes, what: str = "certificates") -> tuple[Certificate, ...]:
     """Every certificate of a PEM text, or the one of DER bytes.
@@ -243,7 +207,7 @@ def load(blob: bytes, what: str = "certificates") -> tuple[Certificate, ...]:
     require(len(blob) <= _LARGEST_TEXT, what, f"{len(blob)} bytes, allowed are {_LARGEST_TEXT}")
     if blob[:1] == b"\x30":
         return (parse(blob, what),)
-    return tuple(parse(block, what) for block in pem_blocks(blob, "CERTIFICATE", what))
+    return tuple(parse(block, what) for block in pem.blocks(blob, "CERTIFICATE", what))
 
 
 def load_all(blobs: Iterable[bytes], what: str = "certificates") -> tuple[Certificate, ...]:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
 
-from strongroom.attest import der
+from strongroom.attest import der, pem
 from strongroom.attest.base import refuse, require
-from strongroom.attest.certificates import Certificate, Extension, common_name, may_sign_crls, pem_blocks
+from strongroom.attest.certificates import Certificate, Extension, common_name, may_sign_crls
 from strongroom.attest.der import Der
 from strongroom.attest.marks import Mark
 from strongroom.attest.signatures import Scheme, scheme_of, verify_signature
@@ -47,7 +47,7 @@ def load(blob: bytes, what: str = "crl") -> Crl:
     """
     require(len(blob) <= _LARGEST, what, f"{len(blob)} bytes, allowed are {_LARGEST}")
     if blob[:1] != b"\x30":
-        blocks = pem_blocks(blob, "X509 CRL", what)
+        blocks = pem.blocks(blob, "X509 CRL", what)
         require(len(blocks) == 1, what, f"{len(blocks)} lists in one text, allowed is one")
         blob = blocks[0]
     outer = Der(blob, what)

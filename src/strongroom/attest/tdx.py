@@ -11,7 +11,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field, StrictBool, StrictInt
 
-from strongroom.attest import certificates, pck, tdx_collateral, tdx_quote, tdx_tcb
+from strongroom.attest import certificates, pck, pem, tdx_collateral, tdx_quote, tdx_tcb
 from strongroom.attest.base import Authentic, Facts, authentic, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import Collateral
@@ -111,7 +111,7 @@ def signatures(quote: Quote, now: datetime) -> tuple[Certificate, ...]:
     Raises:
         Refused: a signature that does not hold, a certificate out of date, or a root that is not Intel's.
     """
-    blocks = certificates.pem_blocks(quote.pck_chain, "CERTIFICATE", "pck.chain", alone=True)
+    blocks = pem.blocks(quote.pck_chain, "CERTIFICATE", "pck.chain", alone=True)
     own = tuple(certificates.parse(block, "pck.chain") for block in blocks)
     path = certificates.chain(own[0], own, INTEL_ROOTS, now, "pck.chain")
     require(len(path) == 3, "pck.chain", f"{len(path)} certificates, needed are PCK, its CA and the root")
@@ -250,7 +250,7 @@ def described(quote: Quote) -> dict[str, object]:
 def show(evidence: bytes, collateral: Collateral) -> Mapping[str, object]:
     """Every field of a quote, decoded and not verified."""
     quote = tdx_quote.parse(evidence)
-    blocks = certificates.pem_blocks(quote.pck_chain, "CERTIFICATE", "pck.chain")
+    blocks = pem.blocks(quote.pck_chain, "CERTIFICATE", "pck.chain")
     leaf = certificates.parse(blocks[0], "pck.chain")
     certificate = {"name": leaf.name, "not_before": leaf.not_before, "not_after": leaf.not_after}
     platform = asdict(pck.parse(leaf))

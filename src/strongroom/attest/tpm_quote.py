@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from strongroom.attest import certificates, events
+from strongroom.attest import events, pem
 from strongroom.attest.base import refuse
 from strongroom.attest.eventlog import EventLog
 from strongroom.attest.signatures import ecdsa_der, load_key
@@ -42,7 +42,7 @@ def key_of(data: bytes, what: str) -> Key:
         Refused: none of these, or a key that is not RSA from 2048 bits or ECC.
     """
     if data[:1] == b"\x30" or data.lstrip()[:5] == b"-----":
-        der = data if data[:1] == b"\x30" else certificates.pem_blocks(data, "PUBLIC KEY", what)[0]
+        der = data if data[:1] == b"\x30" else pem.blocks(data, "PUBLIC KEY", what)[0]
         return key_from_spki(der, what)
     public = parse_public(data, what)
     return Key(public.key, spki_digest(public.key), public)

@@ -12,6 +12,7 @@ from strongroom.attest.amd import Leaf, Product
 from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.certificates import Certificate
 from strongroom.attest.collateral import NOTHING, Collateral
+from strongroom.attest.pem import blocks
 from strongroom.attest.snp_policy import SnpPolicy
 from strongroom.attest.snp_report import Report
 from strongroom.errors import ConfigError, StrongroomError
@@ -90,7 +91,7 @@ def found_der(found: crl.Crl, blobs: Iterable[bytes]) -> bytes:
     """The bytes that a list was loaded from, in DER."""
     for blob in blobs:
         if crl.load(blob).tbs == found.tbs:
-            return blob if blob[:1] == b"\x30" else certificates.pem_blocks(blob, "X509 CRL", "crl")[0]
+            return blob if blob[:1] == b"\x30" else blocks(blob, "X509 CRL", "crl")[0]
     raise AssertionError("a list that was loaded of none of them")
 
 
