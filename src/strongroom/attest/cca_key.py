@@ -7,7 +7,6 @@ the platform that its environment names (draft-ietf-rats-corim section 5.1.11).
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from strongroom.attest import cose
+from strongroom.attest import cose, jsontext
 from strongroom.attest.base import Refused, refuse, require
 from strongroom.attest.collateral import Collateral
 
@@ -58,10 +57,7 @@ def _keys(document: bytes, what: str, implementation: bytes, instance: bytes) ->
     if start.startswith(_PEM):
         yield _pem(document, what)
     elif start.startswith(b"{"):
-        try:
-            values = json.loads(document)
-        except (ValueError, RecursionError):
-            refuse(what, "it looks like JSON, and is none")
+        values = jsontext.loads(document, what)
         if isinstance(values, dict) and "kty" in values:
             yield _jwk(values, what)
         elif isinstance(values, dict) and isinstance(values.get("triples"), dict):

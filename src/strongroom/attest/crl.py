@@ -33,9 +33,16 @@ class Crl:
     signature: bytes
     number: int | None
 
-    def mark(self, issuer: Certificate, field: str) -> Mark:
-        """The number by which this list, verified as its issuer's, never goes back."""
-        return Mark(f"{issuer.name}'s revocation list", f"{field}.number", self.number, self.this_update)
+    def mark(self, issuer: Certificate, field: str, *, by_key: bool = False) -> Mark:
+        """The number by which this list, verified as its issuer's, never goes back.
+
+        Args:
+            issuer: whose list it is.
+            field: dotted name of the list.
+            by_key: tell issuers of one name apart by their keys: those that are not pinned, or may count anew with a new one.
+        """
+        key = f" ({issuer.spki_sha256[:16]})" if by_key else ""
+        return Mark(f"{issuer.name}{key}'s revocation list", f"{field}.number", self.number, self.this_update)
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -206,8 +206,7 @@ def revocation(
             notes += crl.check(listed, issuers[0], now, field, grace=grace)
             crl.not_revoked(listed, certificate, field)
             # An authority that has a new key may count anew under its old name.
-            whose = f"{issuers[0].name} ({issuers[0].spki_sha256[:16]})'s revocation list"
-            marks.append(replace(listed.mark(issuers[0], f"{field}.crl"), name=whose))
+            marks.append(listed.mark(issuers[0], f"{field}.crl", by_key=True))
         if said is None and listed is None:
             unasked.append(certificate.name)
         notes += said or ()

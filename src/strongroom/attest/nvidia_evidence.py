@@ -8,13 +8,13 @@ conceptual message wrapper of its newer tools (values are pairs of a media type 
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from strongroom.attest import jsontext
 from strongroom.attest.base import Refused, refuse, require
 
 _LARGEST: Final = 1 << 22
@@ -54,11 +54,7 @@ def devices(evidence: bytes) -> tuple[Device, ...]:
         return (Device(bytes.fromhex(text.decode("ascii"))),)
     if text[:1] not in (b"[", b"{"):
         refuse("evidence", f"it starts with {evidence[:4].hex() or 'nothing'}, allowed are a transcript, hex and JSON")
-    try:
-        values = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        refuse("evidence", "it looks like JSON, and is none")
-    found = tuple(_devices(values))
+    found = tuple(_devices(jsontext.loads(text, "evidence")))
     require(bool(found), "evidence", "it holds no device's evidence")
     return found
 
@@ -71,13 +67,6 @@ def looks_like(evidence: bytes) -> bool:
     return start[:1] in (b"[", b"{") and any(
         mark in evidence[:100_000] for mark in (b'"certificate"', b"pem-cert-chain", b"device_evidence_list")
     )
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are there once: two readers of a doubled key could see two things."""
-    if len(pairs) != len(dict(pairs)):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
 
 
 def _devices(values: Any) -> Iterator[Device]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal, Self
@@ -212,8 +212,7 @@ def _path(
             notes += crl.check(one, issuer, now, f"{name}.crl", grace=grace)
             crl.not_revoked(one, child, name)
             # Any CA may be a TPM vendor's: its name alone does not tell it from another's.
-            whose = f"{issuer.name} ({issuer.spki_sha256[:16]})'s revocation list"
-            marks.append(replace(one.mark(issuer, f"{name}.crl"), name=whose))
+            marks.append(one.mark(issuer, f"{name}.crl", by_key=True))
     return path, notes, tuple(marks)
 
 
