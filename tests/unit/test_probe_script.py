@@ -95,6 +95,16 @@ def test_busyboxs_tools_alone_will_do(applets: Path) -> None:
     assert report.section("virt").why == "no systemd-detect-virt"
 
 
+@pytest.mark.skipif(not shutil.which("busybox"), reason="no busybox here")
+def test_without_awk_the_processor_is_not_known(applets: Path, tmp_path: Path) -> None:
+    for one in applets.iterdir():
+        if one.name != "awk":
+            (tmp_path / one.name).symlink_to(one.readlink())
+    report = check(run(["/bin/sh", "-s"], PROBE_PATH=str(tmp_path)))
+    assert report.section("cpuinfo").why == "no awk, or no /proc/cpuinfo"
+    assert not report.section("cpuinfo").complete
+
+
 def test_it_leaves_nothing_behind(tmp_path: Path) -> None:
     before = set(Path("/tmp").iterdir())
     run(["sh", "-s"], TMPDIR=str(tmp_path), HOME=str(tmp_path))

@@ -8,6 +8,26 @@ umask 077
 
 has() { command -v "$1" >/dev/null 2>&1; }
 why() { printf '#unreadable: %s\n' "$1"; }
+systemd() { [ -d /run/systemd/system ]; }
+newline='
+'
+
+# Asked once: a rack pays for every program that is started.
+user=$(id -u 2>/dev/null)
+kernel=$(uname -srm 2>/dev/null)
+# shellcheck disable=SC2086 # three words
+set -- $kernel
+release=${2-}
+machine=${3-}
+
+# Read once: a machine of many CPUs takes its time to write this file. The first CPU, each microcode, and how many CPUs.
+cpuinfo=$(awk '
+/^$/ { rest = 1 }
+!rest { print }
+/^microcode/ && !told[$0]++ { revisions = revisions $0 "\n" }
+/^processor/ { count++ }
+END { printf "\n%sprocessors : %d\n", revisions, count }
+' /proc/cpuinfo 2>/dev/null) || cpuinfo=
 
 # Tools that may take their time get this much of it, all at the same time.
 limit=1
@@ -48,9 +68,9 @@ matching() {
     set -f
 }
 
-s_uname() { uname -srm; }
+s_uname() { printf '%s\n' "$kernel"; }
 s_os_release() { cat /etc/os-release; }
-s_user() { id -u; }
+s_user() { echo "$user"; }
 s_cmdline() { cat /proc/cmdline; }
 s_meminfo() { grep -E '^(MemTotal|MemAvailable|SwapTotal):' /proc/meminfo; }
 s_modules() { ls /sys/module; }
@@ -62,23 +82,19 @@ s_virt() {
     echo "cvm=$cvm"
 }
 
-s_cpuinfo() {
-    sed -n '1,/^$/p' /proc/cpuinfo
-    sed -n '/^microcode/p' /proc/cpuinfo | sort -u
-    grep -c ^processor /proc/cpuinfo | sed 's/^/processors : /'
-}
+s_cpuinfo() { if [ -n "$cpuinfo" ]; then printf '%s\n' "$cpuinfo"; else why 'no awk, or no /proc/cpuinfo'; fi; }
 
 s_iomem() {
     grep ': System RAM' /proc/iomem
-    [ "$(id -u)" = 0 ] || why 'needs root'
+    [ "$user" = 0 ] || why 'needs root'
 }
 
 s_kconfig() {
     options='CONFIG_(KVM_AMD_SEV|CRYPTO_DEV_CCP|CRYPTO_DEV_SP_PSP|AMD_MEM_ENCRYPT|INTEL_TDX_HOST|KVM_INTEL|X86_SGX|X86_SGX_KVM'
     options="^($options|SEV_GUEST|TDX_GUEST_DRIVER|TSM_REPORTS))="
-    file=/boot/config-$(uname -r)
+    file=/boot/config-$release
     if [ -r "$file" ]; then grep -E "$options" "$file"
-    elif [ -r "/lib/modules/$(uname -r)/config" ]; then grep -E "$options" "/lib/modules/$(uname -r)/config"
+    elif [ -r "/lib/modules/$release/config" ]; then grep -E "$options" "/lib/modules/$release/config"
     elif [ -r /proc/config.gz ] && has zcat; then zcat /proc/config.gz | grep -E "$options"
     else why 'no configuration of this kernel'; fi
 }
@@ -88,13 +104,12 @@ words='sev|snp|rmp|ccp |psp|amd-vi|iommu|tdx|x86/tme|mktme|sgx|seam|prot_virt|ul
 words="$words|secure encrypt|swiotlb|command line|confidential virtualization|kvm|microcode"
 s_dmesg() {
     log=$(dmesg) || log=
-    first=$(printf '%s\n' "$log" | sed -n '1{s/^\(<[0-9]*>\)*//;p;q;}')
-    case $first in
-    '['*' 0.000000]'* | '[0.000000]'*) ;;
+    case ${log%%"$newline"*} in
+    '['*' 0.000000]'* | '[0.000000]'* | '<'*'>['*' 0.000000]'* | '<'*'>[0.000000]'*) ;;
     *)
         if has journalctl && has timeout; then
             journal=$(timeout "$limit" journalctl -k -b -q --no-pager -o short-monotonic)
-            case $(printf '%s\n' "$journal" | sed -n '1p') in
+            case ${journal%%"$newline"*} in
             '['*' 0.000000]'*) log=$journal; echo '#source: journal' ;;
             esac
         fi
@@ -106,8 +121,8 @@ s_dmesg() {
         return
     fi
     echo "#filter: $words"
-    printf '%s\n' "$log" | sed -n '1{p;q;}'
-    printf '%s\n' "$log" | sed 1d | grep -iE "$words" | grep -v 'Adding to iommu group'
+    printf '%s\n' "${log%%"$newline"*}"
+    printf '%s\n' "$log" | tail -n +2 | grep -iE "$words" | grep -v 'Adding to iommu group'
 }
 
 s_sysfs() {
@@ -124,7 +139,11 @@ s_sysfs() {
     # Providers of reports that somebody made; making one would be a change.
     for f in $(matching '/sys/kernel/config/tsm/report/*/provider'); do values "$f"; done
     if [ -d /sys/kernel/iommu_groups ]; then
-        echo "/sys/kernel/iommu_groups=$(find /sys/kernel/iommu_groups/ -mindepth 1 -maxdepth 1 | grep -c .)"
+        set +f
+        set -- /sys/kernel/iommu_groups/*
+        set -f
+        [ -e "$1" ] || shift
+        echo "/sys/kernel/iommu_groups=$#"
     fi
     sed -n 's#^[^ ]* /dev [^ ]* \([^ ]*\) .*#mount:/dev=\1#p' /proc/mounts
     file=/etc/sgx_default_qcnl.conf
@@ -151,7 +170,7 @@ s_dmi() {
 }
 
 s_units() {
-    [ -d /run/systemd/system ] || { why 'no systemd'; return; }
+    systemd || { why 'no systemd'; return; }
     for unit in aesmd qgsd pccs mpa_registration_tool nvidia-persistenced; do
         echo "Id=$unit.service"
         state=$(systemctl show -p LoadState,ActiveState,SubState,ExecMainStatus "$unit.service") || why "systemctl show $unit"
@@ -162,7 +181,7 @@ s_units() {
         qgsd:*ActiveState=active*)
             patient journalctl -u qgsd -b -q --no-pager -n 500 -o cat |
                 grep -iE '0x(110|e0|b0)[0-9a-f][0-9a-f]([^0-9a-f]|$)|get_quote return success|^#unreadable' | tail -n 5 | sed 's/^[^#]/Log=&/'
-            [ "$(id -u)" = 0 ] || why "qgsd's journal: needs root"
+            [ "$user" = 0 ] || why "qgsd's journal: needs root"
             ;;
         esac
     done
@@ -198,12 +217,17 @@ s_efivars() {
 
 s_sysctl() {
     for key in kernel/dmesg_restrict kernel/kexec_load_disabled kernel/randomize_va_space; do
-        [ -r "/proc/sys/$key" ] && read -r line <"/proc/sys/$key" && echo "$key=$line" | sed 's#/#.#'
+        [ -r "/proc/sys/$key" ] && read -r line <"/proc/sys/$key" && echo "${key%%/*}.${key#*/}=$line"
     done
     sed -n 's/^Max locked memory *\([^ ]*\) .*/memlock=\1/p' /proc/self/limits
 }
 
-s_disk() { for d in /opt /var/lib; do df -Pk "$d" | sed -n "2s#^#$d #p"; done; }
+s_disk() {
+    for d in /opt /var/lib; do
+        df -Pk "$d" | { read -r line && read -r line && printf '%s %s\n' "$d" "$line"; }
+    done
+    return 0
+}
 s_listeners() { if has ss; then ss -Hltnp; else why 'no ss'; fi; }
 
 s_state() {
@@ -211,6 +235,7 @@ s_state() {
     [ -e /etc/kubernetes/kubelet.conf ] && echo node
     [ -d /opt/strongroom ] && echo strongroom
     [ -d /opt/strongroom/kubelet ] && echo strongroom-kubelet
+    systemd || return 0
     # Whose Kubernetes runs here, by the unit that runs it. One call for all: it answers in the order asked, a line each.
     set -- k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker kubelet containerd crio
     systemctl show -p ActiveState "$@" | while read -r active; do
@@ -223,6 +248,7 @@ s_state() {
 
 # Of the containerd that containerd.service runs: whether the inventory may count on it.
 s_containerd() {
+    systemd || return 0
     program=$(systemctl show containerd.service -p ExecStart | sed -n 's/^ExecStart={ path=\([^ ;]*\).*/\1/p')
     [ -n "$program" ] && [ -x "$program" ] || return 0
     echo "program=$(readlink -f "$program")"
@@ -232,7 +258,9 @@ s_containerd() {
 }
 
 s_time() {
-    if has timedatectl; then
+    if ! systemd; then
+        why 'no systemd to tell whether the clock is synchronised'
+    elif has timedatectl; then
         synchronised=$(patient timedatectl show -p NTPSynchronized)
         case $synchronised in *=yes) echo synchronised=yes ;; *=no) echo synchronised=no ;; *) why 'timedatectl does not say' ;; esac
     else
@@ -258,13 +286,11 @@ python=
 for p in python3 /usr/libexec/platform-python; do has "$p" && python=$p && break; done
 
 registers() {
-    vendor=$(sed -n '/^vendor_id/{s/^[^:]*: *//p;q;}' /proc/cpuinfo)
-    case $vendor in
-    AuthenticAMD | HygonGenuine)
-        if grep -q '^flags.* hypervisor' /proc/cpuinfo; then echo c0010131
-        else echo c0010010 c0010015 c0010132 c0010133 c0010136; fi ;;
-    GenuineIntel)
-        grep -q '^flags.* hypervisor' /proc/cpuinfo || echo 3a 87 a0 ce 500 503 982 1400 1401 ;;
+    case $cpuinfo in
+    *AuthenticAMD*"${newline}flags"*' hypervisor'* | *HygonGenuine*"${newline}flags"*' hypervisor'*) echo c0010131 ;;
+    *AuthenticAMD* | *HygonGenuine*) echo c0010010 c0010015 c0010132 c0010133 c0010136 ;;
+    *GenuineIntel*"${newline}flags"*' hypervisor'*) ;;
+    *GenuineIntel*) echo 3a 87 a0 ce 500 503 982 1400 1401 ;;
     esac
 }
 
@@ -306,7 +332,7 @@ s_msr() {
     lockdown=$(sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/security/lockdown)
     [ "$lockdown" != confidentiality ] || { why 'lockdown=confidentiality'; return; }
     [ -e /dev/cpu/0/msr ] || { why 'no /dev/cpu/0/msr: modprobe msr'; return; }
-    [ -r /dev/cpu/0/msr ] && [ "$(id -u)" = 0 ] || { why 'needs root'; return; }
+    [ -r /dev/cpu/0/msr ] && [ "$user" = 0 ] || { why 'needs root'; return; }
     if [ -n "$python" ]; then
         # shellcheck disable=SC2086 # the numbers are words
         patient "$python" -I -S -c "$msr_program" $numbers
@@ -341,7 +367,7 @@ for leaf in (0x80000001, 0x80000002, 0x80000003, 0x80000004, 0x80000008, 0x80000
     if leaf <= top: ask(leaf)
 '
 s_cpuid() {
-    case $(uname -m) in x86_64 | i?86) ;; *) return 0 ;; esac
+    case $machine in x86_64 | i?86) ;; *) return 0 ;; esac
     if has cpuid; then patient cpuid -1 -r; return; fi
     [ -e /dev/cpu/0/cpuid ] || { why 'no cpuid tool and no /dev/cpu/0/cpuid: modprobe cpuid'; return; }
     [ -r /dev/cpu/0/cpuid ] || { why 'needs root, or the cpuid tool'; return; }
