@@ -346,6 +346,32 @@ def test_options_of_an_upgrades_plan_that_mean_nothing(tmp_path: Path, words: tu
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch", "x"), "--batch: found 'x', allowed is a valid integer"),
+        (("--batch=0",), "--batch: found '0', allowed is greater than or equal to 1"),
+        (("--batch", "1", "--drain-timeout", "0.5"), "--drain-timeout: found '0.5', allowed is a valid integer"),
+    ],
+)
+def test_a_number_that_is_none_is_shown(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = strongroom("upgrade", tmp_path / "none.py", *words)
+    assert done.returncode == 2
+    assert done.stderr == f"strongroom: {said}\n"
+
+
+def test_what_cannot_be_measured_is_named_with_its_file(tmp_path: Path) -> None:
+    (file := tmp_path / "text").write_text("x" * 5000)
+    done = strongroom("measure", "tdx", "--firmware", file)
+    assert (done.returncode, done.stderr.partition(", allowed")[0]) == (2, f"strongroom: {file}: firmware: 5000 bytes")
+    done = strongroom("measure", "pcr", "--uki", file)
+    assert (done.returncode, done.stderr.startswith(f"strongroom: {file}: image: ")) == (2, True)
+    done = strongroom("measure", "pcr", "--uki", file, "--loader", tmp_path / "text")
+    assert (done.returncode, done.stderr.startswith(f"strongroom: {file} or {file}: image: ")) == (2, True)
+    done = strongroom("measure", "pcr", "--uki", file, "--attempts", "-1")
+    assert str(file) not in done.stderr
+
+
 def test_a_traceback_that_was_asked_for_changes_no_exit_code(tmp_path: Path) -> None:
     plain = strongroom("plan", tmp_path / "nothere.py")
     done = subprocess.run(

@@ -9,6 +9,7 @@ import gc  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
@@ -84,6 +85,19 @@ def report(error: StrongroomError) -> int:
     return int(error.exit)
 
 
+def _wrong_usage(error: typer.TyperException) -> str:
+    """The parser's words as a line of ours: pydantic, which reads its numbers, leaves out what was found."""
+    said = error.format_message().replace("Value error, ", "")
+    option, wrong, allowed = said.removeprefix("Invalid value for '").partition("': Input should be ")
+    if not wrong:
+        return said
+    words = sys.argv[1:]
+    after = [word for before, word in pairwise(words) if before == option]
+    joined = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+    found = f"found {(after + joined)[-1]!r}, " if after + joined else ""
+    return f"{option}: {found}allowed is {allowed.partition(', unable')[0]}"
+
+
 def _traceback() -> None:
     """Shown where it was asked for, before the line that is always there; the exit code stays what it is."""
     if os.environ.get("STRONGROOM_DEBUG"):
@@ -109,7 +123,7 @@ def main() -> None:
     except typer.Abort:
         sys.exit(Exit.INTERRUPTED)
     except typer.TyperException as error:
-        print(f"strongroom: {error.format_message().replace('Value error, ', '')}", file=sys.stderr)
+        print(f"strongroom: {_wrong_usage(error)}", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         print("strongroom: interrupted", file=sys.stderr)

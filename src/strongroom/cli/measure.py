@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -67,6 +70,23 @@ def _given(*inputs: Input | None) -> tuple[Input, ...]:
     return tuple(entry for entry in inputs if entry is not None)
 
 
+@contextmanager
+def _naming(*inputs: Input | None) -> Iterator[None]:
+    """What refuses a part of a file names the part ("firmware: …"); here the file's name goes before it.
+
+    An "image" is a program for UEFI: the unified kernel image, or its loader.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        part = re.split(r"[.:]", str(error), maxsplit=1)[0]
+        names = ("uki", "loader", "kernel") if part == "image" else (part,)
+        files = " or ".join(entry.path for entry in _given(*inputs) if entry.name in names)
+        if not files:
+            raise
+        raise ConfigError(f"{files}: {error}", hint=error.hint) from error
+
+
 def _write(document: bytes, out: Path | None, sign_key: Path | None) -> None:
     """The document, and its signature; nothing is written where the key can't be used."""
     if sign_key is not None and out is None:
@@ -124,14 +144,15 @@ def measure_snp(
     image, started, ramdisk = _read("firmware", firmware), _read("kernel", kernel), _read("initrd", initrd)
     assert image is not None
     boot = _boot(started, ramdisk, cmdline)
-    found = snp.allowed(
-        ovmf.parse(image.data),
-        vcpus=tuple(vcpus),
-        signatures=tuple(vmsa.signature(name) for name in model),
-        features=tuple(_hex(text) for text in features or ["0x1"]),
-        boot=boot,
-        vmm=vmm.value,
-    )
+    with _naming(image, started, ramdisk):
+        found = snp.allowed(
+            ovmf.parse(image.data),
+            vcpus=tuple(vcpus),
+            signatures=tuple(vmsa.signature(name) for name in model),
+            features=tuple(_hex(text) for text in features or ["0x1"]),
+            boot=boot,
+            vmm=vmm.value,
+        )
     parameters = {
         "vcpus": list(vcpus),
         "vcpu_models": list(model),
@@ -182,13 +203,14 @@ def measure_pcr(
     contents = [entry.data if entry else b"" for entry in variables]
     digests = tuple(_digest(text) for text in authority or ())
     state = pcr.SecureBoot(bool(digests), contents[0], contents[1], contents[2], contents[3], digests)
-    found = pcr.predict(
-        image.data,
-        loader=starter.data if starter else None,
-        attempts=attempts,
-        phases=phase or (),
-        secure_boot=state,
-    )
+    with _naming(image, starter, *variables):
+        found = pcr.predict(
+            image.data,
+            loader=starter.data if starter else None,
+            attempts=attempts,
+            phases=phase or (),
+            secure_boot=state,
+        )
     parameters = {"attempts": attempts, "phases": phase or [], "authority": authority or []}
     notes = (
         "PCRs 0 to 3 and 5 are the firmware's and the disk's: record them on an approved first boot",
@@ -237,23 +259,24 @@ def measure_tdx(
     if (starter or disk) and not unified:
         raise ConfigError("--loader, --gpt: need --uki")
     boot = _boot(started, ramdisk, cmdline)
-    parsed = ovmf.parse(image.data)
-    found = {
-        "mrtd": {
-            "QEMU 9 and later": tdx.mrtd(parsed),
-            "QEMU before 9 (two passes)": tdx.mrtd(parsed, two_pass=True),
+    with _naming(image, started, ramdisk, unified, starter, disk):
+        parsed = ovmf.parse(image.data)
+        found = {
+            "mrtd": {
+                "QEMU 9 and later": tdx.mrtd(parsed),
+                "QEMU before 9 (two passes)": tdx.mrtd(parsed, two_pass=True),
+            }
         }
-    }
-    if boot:
-        found |= tdx.direct(boot.kernel, ramdisk.data if ramdisk else None, boot.cmdline)
-    if unified:
-        found |= tdx.unified(
-            unified.data,
-            gpt=disk.data if disk else None,
-            loader=starter.data if starter else None,
-            attempts=attempts,
-            phases=tuple(phase or ()),
-        )
+        if boot:
+            found |= tdx.direct(boot.kernel, ramdisk.data if ramdisk else None, boot.cmdline)
+        if unified:
+            found |= tdx.unified(
+                unified.data,
+                gpt=disk.data if disk else None,
+                loader=starter.data if starter else None,
+                attempts=attempts,
+                phases=tuple(phase or ()),
+            )
     parameters = {"cmdline": cmdline, "attempts": attempts, "phases": phase or []}
     notes = (
         "RTMR0 is not computed: it holds the memory map, variables and QEMU's ACPI tables; judge it by its event log",

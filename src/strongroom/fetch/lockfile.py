@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,7 +37,22 @@ def go_modules_path() -> Path:
     return paths.catalog("go-modules.lock")
 
 
-def one_line(path: Path | str, error: ValidationError) -> str:
+def _where(loc: Sequence[int | str], content: object) -> str:
+    """``artifacts.3.size``; and which artifact that is, where the content tells: nobody counts to a hundred in a file."""
+    where = ""
+    for part in loc:
+        where += f".{part}" if where else str(part)
+        try:
+            content = content[part]  # type: ignore[index] # whatever it is, it may have none
+        except (KeyError, IndexError, TypeError):
+            content = None
+        if isinstance(part, int) and isinstance(content, dict):
+            known = [str(content[key])[:40] for key in ("component", "version", "arch") if key in content]
+            where += f" ({' '.join(known)})" if known else ""
+    return where
+
+
+def one_line(path: Path | str, error: ValidationError, content: object = None) -> str:
     """The first problem of a validation, as ``file: key: what is wrong, found what``, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -44,7 +60,7 @@ def one_line(path: Path | str, error: ValidationError) -> str:
         return f"{path}: no JSON: {first['ctx']['error']}"
     if missing := [".".join(map(str, one["loc"])) for one in problems if one["type"] == "missing"]:
         return f"{path}: missing: {', '.join(missing[:6])}"
-    where = ".".join(str(part) for part in first["loc"])
+    where = _where(first["loc"], content)
     found = "" if isinstance(first["input"], dict) else f", found {str(first['input'])[:80]!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
@@ -65,7 +81,7 @@ def _load(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(one_line(path, error)) from error
+        raise ConfigError(one_line(path, error, content)) from error
 
 
 def load(path: Path | None = None) -> Lock:
