@@ -275,7 +275,13 @@ class Rig:
                 {go: f"shim {kata}", shim.in_place: "[hypervisor.qemu]\n", "VERSION": kata},
                 stand_in=True,
             ),
-            _archive(folder, "containerd", containerd, {"bin/containerd": containerd, "bin/ctr": containerd}),
+            # One program that only this version has.
+            _archive(
+                folder,
+                "containerd",
+                containerd,
+                {"bin/containerd": containerd, "bin/ctr": containerd, f"bin/ctr-{containerd}": containerd},
+            ),
             _archive(folder, "runc", "1.4.3", {"bin/runc": "runc"}),
             _archive(folder, "cni-plugins", "1.9.1", {"bin/bridge": "bridge", "bin/ptp": "ptp"}),
         ]

@@ -11,7 +11,7 @@ from strongroom.phases import network
 from strongroom.phases.base import Context, template
 from strongroom.phases.snapshots import added
 from strongroom.plan import containerd, registration
-from strongroom.plan.artifacts import PREFIX, Component, install_prefix, versions_folder
+from strongroom.plan.artifacts import ON_PATH, PREFIX, Component, install_prefix, versions_folder
 from strongroom.plan.files import File, Link
 from strongroom.plan.registration import Registration
 from strongroom.plan.resource import Resource
@@ -35,7 +35,7 @@ class Source:
     folders: tuple[str, ...] = field(default=("/etc/containerd/conf.d",))
 
 
-def links(artifact: Artifact, folder: str = "/usr/local/bin") -> list[Resource]:
+def links(artifact: Artifact, folder: str = ON_PATH) -> list[Resource]:
     """One link for each program of a component, from a folder on the PATH into its versioned prefix."""
     prefix = install_prefix(artifact)
     return [

@@ -10,6 +10,7 @@ from strongroom.phases import existing, kata, readiness
 from strongroom.phases.base import Context
 from strongroom.phases.containerd import component, links, source
 from strongroom.plan.artifacts import PREFIX, Image
+from strongroom.plan.containerd import CNI_BIN
 from strongroom.plan.place import Place
 from strongroom.plan.pods import NoPods
 from strongroom.plan.resource import Resource
@@ -74,7 +75,7 @@ class RuntimePhase:
         carries_pods = host in context.inventory.runtime_hosts
         shims = context.shims_of(host)
         chosen = source(context, shims)
-        folders = (*chosen.folders, "/opt/cni", "/opt/cni/bin")
+        folders = (*chosen.folders, "/opt/cni", CNI_BIN)
         # Before anything else of the phase: a failed step stops the ones behind it.
         wanted: list[Resource] = [*readiness.guards(shims), Place(PREFIX, context.bundle.manifest.arch)]
         switched = switches(context, host)
@@ -85,7 +86,7 @@ class RuntimePhase:
             # Cilium brings its own plugins, and replaces links of this name with files: its init container doesn't see
             # what they point to (install-plugin.sh of cilium 1.19).
             cni = component(context, "cni-plugins")
-            wanted += [cni, *links(cni.artifact, "/opt/cni/bin")]
+            wanted += [cni, *links(cni.artifact, CNI_BIN)]
         if carries_pods:
             wanted += [*kata.resources(context, shims), existing.leftovers(shims)]
         pause = context.bundle.manifest.of("pause")

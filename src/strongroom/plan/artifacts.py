@@ -9,6 +9,8 @@ from strongroom.model.bundle import Artifact, BundledFile
 from strongroom.plan.resource import Observed, Resource, Step, Upload, quote
 
 PREFIX = "/opt/strongroom"
+ON_PATH = "/usr/local/bin"
+"""Programs of components have their links here, but for CNI plugins."""
 _IMAGES_OF_CONTAINERD = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 _IMPORTED = "strongroom.dev/imported=yes"
 """Label of the images that we brought: those alone go when a cluster is taken down."""

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 
 from strongroom.errors import StrongroomError
-from strongroom.plan.artifacts import PREFIX
+from strongroom.plan.artifacts import ON_PATH, PREFIX
+from strongroom.plan.containerd import CNI_BIN
 from strongroom.plan.resource import Guard, Observed, Resource, Step, quote
 from strongroom.plan.script import STATE
 
@@ -24,6 +25,8 @@ _MEMBER = "/etc/kubernetes/kubelet.conf"
 _UPGRADE = (
     "strongroom upgrade switches it, host by host, with its pods moved away; or take the bundle it was applied with"
 )
+PROGRAMS = (ON_PATH, CNI_BIN)
+"""Folders that have links to programs of components."""
 _VERSION = re.compile(rf"{re.escape(PREFIX)}/([^/ ]+)/([^/ ]+)(?:[/ ]|$)")
 
 
@@ -254,11 +257,14 @@ class Versions(Resource):
         return [self._gone(*one) for one in self._there(seen) if one not in keep]
 
     def _gone(self, component: str, version: str) -> Step:
-        return Step(
-            f"component {component} {version}",
-            f"remove {component} {version}, which is no longer used",
-            f"rm -rf {quote(f'{PREFIX}/{component}/{version}')}",
+        folder = f"{PREFIX}/{component}/{version}"
+        # A program that no other version has still has its link, of which no other bundle knows.
+        script = (
+            f"for p in {' '.join(f'{one}/*' for one in PROGRAMS)}; do\n"
+            f'    [ ! -L "$p" ] || case $(readlink "$p") in {quote(folder)}/*) rm -f "$p" ;; esac\ndone\n'
+            f"rm -rf {quote(folder)}"
         )
+        return Step(f"component {component} {version}", f"remove {component} {version}, which is no longer used", script)
 
     def notes(self, seen: Observed) -> list[str]:
         if not self.remove:
