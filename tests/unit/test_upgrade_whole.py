@@ -214,7 +214,7 @@ def test_a_program_that_later_versions_lack_goes_with_its_version(rig: Rig) -> N
     machine = rig.machines["cp1"]
     rig.upgrade().forward()
     assert machine.link("/usr/local/bin/ctr-2.3.4") == "/opt/strongroom/containerd/2.3.4/bin/ctr-2.3.4", "the former one's"
-    rig.upgrade(rig.context("4.3.0", "2.5.0")).forward()
-    assert machine.versions("containerd") == ["2.4.0", "2.5.0"]
+    rig.upgrade(rig.newest).forward()
+    assert machine.versions("containerd") == ["2.4.0"]
     links = [path.name for path in (machine.root / "usr/local/bin").glob("ctr*")]
-    assert sorted(links) == ["ctr", "ctr-2.4.0", "ctr-2.5.0"]
+    assert sorted(links) == ["ctr", "ctr-2.4.0"]
