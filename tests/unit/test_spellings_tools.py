@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.checks.verdict import HostJudgement
+from strongroom.checks.verdict import HostJudgement, State
+from strongroom.model.platform import Platform
+from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -240,3 +242,39 @@ def test_sgx_detect_marks_what_it_found() -> None:
 def test_a_quoted_answer_is_an_answer() -> None:
     lines = ("> ✔  SGX instruction set", ">   ✘  CPU support", ">")
     assert said(judged("sgx-status", *lines), "SGX-CPUID").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "kernel", "machine"),
+    [
+        (("Linux 6.12.0-amd64 x86_64",), "6.12.0-amd64", "x86_64"),
+        # uname -a below its command (canonical/tdx issue 83), -rvpio of its system-report.sh (issue 424), and of Debian
+        (
+            (
+                "me@host7:~$ uname -a",
+                "Linux host7 6.8.0-1001-intel #7-Ubuntu SMP Thu Apr 11 09:56:59 UTC 2024 x86_64 x86_64 x86_64 GNU/Linux",
+            ),
+            "6.8.0-1001-intel",
+            "x86_64",
+        ),
+        (
+            ("6.8.0-101-generic #101-Ubuntu SMP Mon Feb 9 10:15:05 UTC 2026 x86_64 x86_64 GNU/Linux",),
+            "6.8.0-101-generic",
+            "x86_64",
+        ),
+        (("6.1.0-9-amd64 #1 SMP Debian 6.1.27-1 (2023-05-08) unknown unknown GNU/Linux",), "6.1.0-9-amd64", None),
+        (("6.8.0-101-generic",), "6.8.0-101-generic", None),
+        (("Linux host7",), None, None),
+    ],
+)
+def test_uname_is_read_with_any_of_its_options(lines: tuple[str, ...], kernel: str | None, machine: str | None) -> None:
+    found = HostReport.of({"uname": lines})
+    assert (found.kernel, found.machine) == (kernel, machine)
+    # A name or a date that was taken for the machine would make a CPU that no TEE has.
+    assert said(judged("uname", *lines), "C-ARCH").verdict == "unknown"
+
+
+def test_lscpu_names_the_architecture_where_uname_is_not_there() -> None:
+    lines = ("Architecture:          aarch64", "Vendor ID:             ARM")
+    found = judged("cpuinfo", *lines)
+    assert (said(found, "C-ARCH").verdict, found.platforms[Platform.CCA].state) == ("pass", State.UNKNOWN)

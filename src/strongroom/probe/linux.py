@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from strongroom.probe.text import assignments, number, version
 
+_RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
+_MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
+_SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
@@ -29,6 +32,7 @@ class Cpu:
     """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them."""
 
     vendor: str | None = None
+    architecture: str | None = None
     name: str | None = None
     family: int | None = None
     model: int | None = None
@@ -96,6 +100,19 @@ class CommandLine:
         return values[-1] if values else None
 
 
+def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
+    """Kernel and machine of ``uname -srm``, or as people paste it: ``-a`` has the host's name before the kernel and a date
+    behind it, ``-rvpio`` no name, ``-r`` nothing else."""
+    for line in lines:
+        words = line.split()
+        place = next((place for place, word in enumerate(words) if _RELEASE.fullmatch(word)), None)
+        if place is None:
+            continue
+        last = next((word for word in reversed(words[place + 1 :]) if word not in _SYSTEMS), "")
+        return words[place], last if _MACHINE.fullmatch(last) else None
+    return None, None
+
+
 def cpu(lines: Sequence[str]) -> Cpu:
     """From cpuinfo (x86, Arm, s390), lscpu, or a bare list of flags as ``grep -o`` prints them."""
     found: dict[str, str] = {}
@@ -118,6 +135,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
     facilities = found.get("facilities")
     return Cpu(
         vendor=found.get("vendor_id") or found.get("vendor id"),
+        architecture=found.get("architecture"),
         name=found.get("model name"),
         family=number(found.get("cpu family")),
         model=number(found.get("model")),
