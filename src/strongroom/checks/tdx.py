@@ -191,7 +191,7 @@ def module_log(report: HostReport, check: Check) -> Finding:
         return failed(match[0], "refused" if index == 5 else None)
     if index in (2, 3):
         return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
-    reason = why or report.log.find(NO_RBP_MOD)
+    reason = why or report.log.find(NO_RBP_MOD) or report.log.find(NOT_ENABLED)
     return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
 
 
