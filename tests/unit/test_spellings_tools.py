@@ -158,19 +158,38 @@ def test_flags_that_lscpu_folded_are_all_there() -> None:
 @pytest.mark.parametrize(
     ("lines", "check", "verdict"),
     [
-        # rdmsr of msr-tools: of CPU 0, of another, of all; fields that -f cut out are no registers
+        # rdmsr of msr-tools: of CPU 0, of another, of all
         (("$ sudo rdmsr 0xc0010010", "f40000"), "SEV-SMEE", "unknown"),
         (("$ sudo rdmsr -p 3 0xc0010010", "740000"), "SEV-SMEE", "fail"),
         (("# rdmsr -a c0010010", "f40000", "f40000"), "SEV-SMEE", "pass"),
         (("# rdmsr -a c0010010", "f40000", "740000"), "SEV-SMEE", "fail"),
+        (("$ sudo rdmsr -u 0xc0010010", "7602176"), "SEV-SMEE", "unknown"),
+        # A field that -f cut out is no register: enabled may still be unlocked, but off is off.
         (("$ sudo rdmsr -f 11:11 0x1401", "1"), "TDX-SEAMRR", "unknown"),
-        (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr -a -f 11:11 0x1401", "1", "1"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "fail"),
+        (("$ sudo rdmsr -a -f 11:11 0x1401", "1", "0"), "TDX-SEAMRR", "fail"),
+        (("$ sudo rdmsr 0x982 -f 1:1", "0"), "TDX-TME", "fail"),
+        (("$ sudo rdmsr -p 3 0x87 -f 63:32", "1"), "TDX-PART", "fail"),
+        (("$ sudo rdmsr 0x87 -f 63:32", "20"), "TDX-PART", "unknown"),
+        (("$ sudo rdmsr 0xce -f 27:27", "1"), "TDX-PROD", "fail"),
+        # AMDESE/AMDSEV issue 292
+        (("# rdmsr -f 23:23 0xC0010010", "0"), "SEV-SMEE", "fail"),
         (("$ sudo rdmsr 0x1401", "0"), "TDX-SEAMRR", "fail"),
         (("$ sudo rdmsr 0xa0", "1861"), "TDX-MCHECK", "fail"),
         (("$ sudo rdmsr 0xa0", "0"), "TDX-MCHECK", "unknown"),
         # system-report.sh of canonical/tdx, which asks CPU 0
         (("SGX_AND_MCHECK_STATUS: 1861 (expected value: 0)",), "TDX-MCHECK", "fail"),
         (("SGX_AND_MCHECK_STATUS: 0 (expected value: 0)",), "TDX-MCHECK", "unknown"),
+        # issue 144: nothing in the log, for the BIOS had no keys for TDX; issue 360
+        (("SEAM_RR bit: 0 (expected value: 1)",), "TDX-SEAMRR", "fail"),
+        (("SEAM_RR bit: 1 (expected value: 1)",), "TDX-SEAMRR", "unknown"),
+        (("NUM_TDX_PRIV_KEYS: 0",), "TDX-PART", "fail"),
+        (("NUM_TDX_PRIV_KEYS: 20",), "TDX-PART", "unknown"),
+        (("MK_TME_ENABLED bit: 0 (expected value: 1)",), "TDX-TME", "fail"),
+        (("MK_TME_ENABLED bit:  (expected value: 1)",), "TDX-TME", "unknown"),
+        (("Production platform: Pre-production (expected value: Production)",), "TDX-PROD", "fail"),
+        (("Production platform: Production (expected value: Production)",), "TDX-PROD", "unknown"),
     ],
 )
 def test_what_rdmsr_printed_is_a_register_of_the_cpus_that_were_asked(
