@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
 from strongroom.checks.verdict import HostJudgement, State
 from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport
@@ -229,6 +231,10 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
         (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
         (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
         (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
+        # ls -l /dev | grep sgx (linux-sgx issue 996), and of an older driver's folder
+        (("crw-rw----   1 root sgx     10, 125 Nov 30 09:06 sgx_enclave",), "SGX-DEV", "unknown"),
+        (("crw-------   1 root root    10, 126 Nov 30 09:06 sgx_provision",), "SGX-DEV", "fail"),
+        (("total 0", "crw-------. 1 root root 10, 62 Mar  1 15:40 enclave"), "SGX-DEV", "unknown"),
         (("ls: cannot access '/dev/sgx_vepc': No such file or directory",), "SGX-DEV", "unknown"),
     ],
 )
@@ -297,3 +303,20 @@ def test_lscpu_names_the_architecture_where_uname_is_not_there() -> None:
     lines = ("Architecture:          aarch64", "Vendor ID:             ARM")
     found = judged("cpuinfo", *lines)
     assert (said(found, "C-ARCH").verdict, found.platforms[Platform.CCA].state) == ("pass", State.UNKNOWN)
+
+
+# cpuid.c of etallen's cpuid. SGXDataCenterAttestationPrimitives issue 160: this bit is the CPU's, MSR 3A's is the BIOS's.
+def test_launch_control_that_the_cpu_lacks_is_no_lock_of_the_bios() -> None:
+    lines = ("SGX: Software Guard Extensions supported = true", "SGX_LC: SGX launch config supported      = false")
+    found = said(judged("cpuid", *lines), "SGX-CPUID")
+    assert (found.verdict, "unlock" in found.remedy, "a CPU with" in found.remedy) == ("fail", False, True)
+
+
+def test_a_device_that_a_paravisor_hides_is_not_only_a_module_away() -> None:
+    # arch/x86/kernel/cpu/mshyperv.c; edgelesssys/constellation issue 1666
+    report = {
+        "dmesg": ("[    0.000000] Hyper-V: Isolation Config: Group A 0x1, Group B 0xbe3",),
+        "devices": ("ls: cannot access '/dev/tdx_guest': No such file or directory",),
+    }
+    found = said(judge(HostReport.of(report), catalogue()), "G-TDXDEV")
+    assert (found.verdict, "vTPM" in found.remedy) == ("fail", True)

@@ -12,6 +12,8 @@ _RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
 _MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
 _SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
+# ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
+_LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -154,11 +156,13 @@ def _unfold(text: str, more: str) -> str:
 
 
 def devices(lines: Sequence[str]) -> dict[str, Node]:
-    """Device files by path, from ``ls -l`` or from a list of paths."""
+    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths."""
     found: dict[str, Node] = {}
     for line in lines:
         if match := _LS.match(line.strip()):
             found[match[4]] = Node(match[1], match[2], match[3])
+        elif match := _LS_DEV.match(line.strip()):
+            found[f"/dev/{match[4]}"] = Node(match[1], match[2], match[3])
         elif line.startswith("/dev/") and len(line.split()) == 1:
             found.setdefault(line.strip(), Node())
     return found
