@@ -74,6 +74,23 @@ def test_a_gpu_is_known_by_lspcis_name_for_it(name: str, known: bool) -> None:
     assert said(found, "GPU-VFIO").verdict == ("fail" if known else "skip")
 
 
+# gpu_cc_tool.py --query-cc-settings of nvtrust; issues 31, 33 and 35
+@pytest.mark.parametrize(
+    ("warning", "enable", "verdict"), [(True, 1, "pass"), (False, 1, "unknown"), (True, 0, "fail"), (False, 0, "fail")]
+)
+def test_settings_contradict_a_mode_and_make_none(warning: bool, enable: int, verdict: str) -> None:
+    gpu = "INFO     GPU 0000:44:00.0 H100-PCIE 0x2331 BAR0 0x50042000000"
+    lines = (
+        f"{gpu} has CC mode on, some functionality may not work" if warning else gpu,
+        f"{gpu} CC settings:",
+        f"INFO       enable = {enable}",
+        "INFO       enable-devtools = 0",
+        "INFO       enable-allow-inband-control = 1",
+    )
+    found = said(judged("nvidia-gpu-tools", *lines), "GPU-MODE")
+    assert (found.verdict, "--set-cc-mode=on" in found.remedy) == (verdict, verdict == "fail")
+
+
 def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
     line = "ERROR The nvidia driver appears to be using GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000, aborting."
     assert said(judged("nvidia-gpu-tools", line), "GPU-VFIO").verdict == "fail"

@@ -108,9 +108,11 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
         elif _SETTINGS.search(line):
             in_settings = True
         elif in_settings and (setting := _SETTING.search(line)):
-            # Settings are what the next reset brings; they contradict a mode, they do not make one.
+            # Settings are what the next reset brings, and a guest begins with one; they contradict a mode, they do not make one.
             if setting[1] == "enable-devtools" and setting[2] == "1":
                 device = replace(device, pending="CC devtools")
+            elif setting[1] == "enable" and setting[2] == "0":
+                device = replace(device, cc="off")
         elif register := _REGISTER.search(line):
             number, value = hexadecimal(register[1]), hexadecimal(register[2])
             if number in _MODE_REGISTERS and value is not None:
