@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
+from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
 
@@ -98,3 +100,22 @@ def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
 
 def test_the_tables_of_gpus_on_both_sides_are_the_same() -> None:
     assert catalogue().check("GPU-ID").table("ids") == catalogue().check("G-GPU").table("ids")
+
+
+# NVIDIA/nvtrust issue 153; the wording of lspci -nnk and of NVIDIA/gpu-admin-tools
+@pytest.mark.parametrize(
+    ("mode", "held", "verdict"),
+    [("on", "nvidia-nvswitch", "fail"), ("on", "vfio-pci", "pass"), ("off", "nvidia-nvswitch", "pass")],
+)
+def test_a_switch_in_protected_pcie_is_handed_on_with_its_gpus(mode: str, held: str, verdict: str) -> None:
+    report = {
+        "lspci": (
+            "18:00.0 3D controller [0302]: NVIDIA Corporation GH100 [H100 SXM5 80GB] [10de:2330] (rev a1)",
+            "\tKernel driver in use: vfio-pci",
+            "d6:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3] (rev a1)",
+            f"\tKernel driver in use: {held}",
+            "#end",
+        ),
+        "nvidia-gpu-tools": (f"INFO     NvSwitch 0000:d6:00.0 LS10 0x22a3 BAR0 0xd7000000 PPCIe mode is {mode}",),
+    }
+    assert said(judge(HostReport.of(report), catalogue()), "GPU-VFIO").verdict == verdict
