@@ -320,3 +320,10 @@ def test_a_device_that_a_paravisor_hides_is_not_only_a_module_away() -> None:
     }
     found = said(judge(HostReport.of(report), catalogue()), "G-TDXDEV")
     assert (found.verdict, "vTPM" in found.remedy) == ("fail", True)
+
+
+def test_devices_that_ls_lists_side_by_side_are_read() -> None:
+    # openenclave/openenclave issue 5028: ls /dev/sgx* at a terminal
+    lines = ("# ls /dev/sgx*", "/dev/sgx_enclave  /dev/sgx_provision", "", "/dev/sgx:", "enclave  provision")
+    assert {"/dev/sgx_enclave", "/dev/sgx_provision"} <= set(HostReport.of({"devices": lines}).nodes)
+    assert said(judged("devices", *lines), "SGX-DEV").verdict == "unknown"

@@ -163,8 +163,9 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
             found[match[4]] = Node(match[1], match[2], match[3])
         elif match := _LS_DEV.match(line.strip()):
             found[f"/dev/{match[4]}"] = Node(match[1], match[2], match[3])
-        elif line.startswith("/dev/") and len(line.split()) == 1:
-            found.setdefault(line.strip(), Node())
+        elif all(word.startswith("/dev/") for word in line.split()):
+            # A terminal gets them side by side.
+            found.update({word: Node() for word in line.split() if word not in found})
     return found
 
 
