@@ -135,3 +135,10 @@ def test_the_agents_log_tells_of_indirect_registration() -> None:
 def test_qgsds_lines_without_a_date_are_its_journal() -> None:
     line = "qgsd[1412990]: [QPL] Failed to get quote config. Error code is 0xb011"
     assert said(judged("units", line), "TDX-QGS").verdict == "fail"
+
+
+def test_an_aesmd_that_is_active_proves_nothing_where_its_journal_is_not_whole() -> None:
+    # Jim8y/awesome-sgx issue 2: active for 16 hours, and no enclave
+    lines = ("● aesmd.service - Intel(R) Architectural Enclave Service Manager", "   Active: active (running) since Mon")
+    assert said(judged("units", *lines), "SGX-SVC").verdict == "unknown"
+    assert said(judged("units", *lines, "#end"), "SGX-SVC").verdict == "pass"
