@@ -60,7 +60,7 @@ def test_nvidias_tools_of_several_ages(lines: tuple[str, ...], verdict: str) -> 
 def test_gpus_of_nvidias_own_list_and_newer_ones_are_known(device: str, known: bool) -> None:
     numbered = f"c1:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:{device}] (rev a1)"
     plain = f"c1:00.0 3D controller: NVIDIA Corporation Device {device} (rev a1)"
-    for line in (numbered, plain):
+    for line in (numbered, plain, f"IOMMU Group 15: {numbered}", f"IOMMU Group 15 {numbered}"):
         assert said(judged("lspci", line), "GPU-ID").verdict == ("pass" if known else "fail")
 
 

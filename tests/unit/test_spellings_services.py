@@ -139,6 +139,9 @@ def test_qgsds_lines_without_a_date_are_its_journal() -> None:
 
 def test_an_aesmd_that_is_active_proves_nothing_where_its_journal_is_not_whole() -> None:
     # Jim8y/awesome-sgx issue 2: active for 16 hours, and no enclave
-    lines = ("● aesmd.service - Intel(R) Architectural Enclave Service Manager", "   Active: active (running) since Mon")
+    lines = (
+        "● aesmd.service - Intel(R) Architectural Enclave Service Manager",
+        "   Active: active (running) since Mon",
+    )
     assert said(judged("units", *lines), "SGX-SVC").verdict == "unknown"
     assert said(judged("units", *lines, "#end"), "SGX-SVC").verdict == "pass"

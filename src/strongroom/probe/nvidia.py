@@ -29,10 +29,11 @@ _RESET = re.compile(r"was reset to apply the new (CC|PPCIe) mode")
 _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
 _REGISTER = re.compile(r"\bBAR0 read (0x[0-9a-f]{1,8}) = (0x[0-9a-f]{1,8})", re.IGNORECASE)
-_LSPCI = re.compile(rf"^{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
+_GROUP = r"(?:IOMMU Group \d{1,4}:? )?"  # of scripts that list a host's groups by lspci -nns
+_LSPCI = re.compile(rf"^{_GROUP}{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
 # The same without -nn: a kind of device for its class, and a number only where lspci knows no name.
 _NAMED = re.compile(
-    rf"^{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
+    rf"^{_GROUP}{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
 )
 _DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
