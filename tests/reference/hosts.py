@@ -310,7 +310,12 @@ def protected_pcie() -> Sections:
             f"GPU 0000:{address} H100-SXM 0x2330 BAR0 0x11042000000 CC mode is off",
             f"GPU 0000:{address} H100-SXM 0x2330 BAR0 0x11042000000 PPCIe mode is on",
         )
-    host = add(host, "lspci", "05:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3] (rev a1)")
+    host = add(
+        host,
+        "lspci",
+        "05:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3] (rev a1)",
+        "\tKernel driver in use: vfio-pci",
+    )
     return add(host, "nvidia-gpu-tools", "NvSwitch 0000:05:00.0 LS10 0x22a3 BAR0 0x9c000000 PPCIe mode is on")
 
 

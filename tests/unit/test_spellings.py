@@ -76,7 +76,7 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         # arch/x86/virt/vmx/tdx/tdx.c before 6.8 (a call that faulted); of 5.19; Documentation/arch/x86/tdx.rst; 7.1
         # arch/x86/virt/vmx/tdx/tdx.c of the host series of 2023
         ("tdx: [firmware bug]: TDX is not enabled by BIOS.", "TDX-MODLOG", "fail", "in the BIOS"),
-        ("tdx: initialization failed (-19)", "TDX-MODLOG", "fail", ""),
+        ("tdx: initialization failed (-19)", "TDX-MODLOG", "fail", "SEAM loader"),
         ("tdx: not enabled by BIOS.", "TDX-MODLOG", "fail", "SEAM loader"),
         ("tdx: Cannot enable TDX on TDX disabled platform", "TDX-MODLOG", "fail", "SEAM loader"),
         ("virt/tdx: BIOS enabled: private KeyID range: [16, 64)", "TDX-BIOSLOG", "pass", ""),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
+from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
 
@@ -58,7 +60,7 @@ def test_nvidias_tools_of_several_ages(lines: tuple[str, ...], verdict: str) -> 
 def test_gpus_of_nvidias_own_list_and_newer_ones_are_known(device: str, known: bool) -> None:
     numbered = f"c1:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:{device}] (rev a1)"
     plain = f"c1:00.0 3D controller: NVIDIA Corporation Device {device} (rev a1)"
-    for line in (numbered, plain):
+    for line in (numbered, plain, f"IOMMU Group 15: {numbered}", f"IOMMU Group 15 {numbered}"):
         assert said(judged("lspci", line), "GPU-ID").verdict == ("pass" if known else "fail")
 
 
@@ -74,6 +76,23 @@ def test_a_gpu_is_known_by_lspcis_name_for_it(name: str, known: bool) -> None:
     assert said(found, "GPU-VFIO").verdict == ("fail" if known else "skip")
 
 
+# gpu_cc_tool.py --query-cc-settings of nvtrust; issues 31, 33 and 35
+@pytest.mark.parametrize(
+    ("warning", "enable", "verdict"), [(True, 1, "pass"), (False, 1, "unknown"), (True, 0, "fail"), (False, 0, "fail")]
+)
+def test_settings_contradict_a_mode_and_make_none(warning: bool, enable: int, verdict: str) -> None:
+    gpu = "INFO     GPU 0000:44:00.0 H100-PCIE 0x2331 BAR0 0x50042000000"
+    lines = (
+        f"{gpu} has CC mode on, some functionality may not work" if warning else gpu,
+        f"{gpu} CC settings:",
+        f"INFO       enable = {enable}",
+        "INFO       enable-devtools = 0",
+        "INFO       enable-allow-inband-control = 1",
+    )
+    found = said(judged("nvidia-gpu-tools", *lines), "GPU-MODE")
+    assert (found.verdict, "--set-cc-mode=on" in found.remedy) == (verdict, verdict == "fail")
+
+
 def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
     line = "ERROR The nvidia driver appears to be using GPU 0000:43:00.0 H100-SXM 0x2330 BAR0 0xab042000000, aborting."
     assert said(judged("nvidia-gpu-tools", line), "GPU-VFIO").verdict == "fail"
@@ -81,3 +100,22 @@ def test_a_gpu_that_nvidias_driver_holds_is_not_ready_to_be_handed_on() -> None:
 
 def test_the_tables_of_gpus_on_both_sides_are_the_same() -> None:
     assert catalogue().check("GPU-ID").table("ids") == catalogue().check("G-GPU").table("ids")
+
+
+# NVIDIA/nvtrust issue 153; the wording of lspci -nnk and of NVIDIA/gpu-admin-tools
+@pytest.mark.parametrize(
+    ("mode", "held", "verdict"),
+    [("on", "nvidia-nvswitch", "fail"), ("on", "vfio-pci", "pass"), ("off", "nvidia-nvswitch", "pass")],
+)
+def test_a_switch_in_protected_pcie_is_handed_on_with_its_gpus(mode: str, held: str, verdict: str) -> None:
+    report = {
+        "lspci": (
+            "18:00.0 3D controller [0302]: NVIDIA Corporation GH100 [H100 SXM5 80GB] [10de:2330] (rev a1)",
+            "\tKernel driver in use: vfio-pci",
+            "d6:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3] (rev a1)",
+            f"\tKernel driver in use: {held}",
+            "#end",
+        ),
+        "nvidia-gpu-tools": (f"INFO     NvSwitch 0000:d6:00.0 LS10 0x22a3 BAR0 0xd7000000 PPCIe mode is {mode}",),
+    }
+    assert said(judge(HostReport.of(report), catalogue()), "GPU-VFIO").verdict == verdict

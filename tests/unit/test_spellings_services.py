@@ -9,8 +9,18 @@ from strongroom.checks.verdict import CheckResult
 from tests.unit.test_spellings import judged, said
 
 
+# What each code means: sgx_ql_lib_common.h and sgx_default_qcnl_wrapper.h of SGXDataCenterAttestationPrimitives. That the
+# cache does not know a platform (0xb010, 0xe047) is its answer, so it was reached; 0xe019 stands for all of the network's.
 @pytest.mark.parametrize(
-    ("code", "remedy"), [("0xe011", "register the platform"), ("0xb010", "reach its PCCS"), ("0x11001", "journal")]
+    ("code", "remedy"),
+    [
+        ("0xe011", "register the platform"),
+        ("0xb010", "register the platform"),
+        ("0xe047", "register the platform"),
+        ("0xe019", "reach its PCCS"),
+        ("0xe065", "accept its PCCS's certificate"),
+        ("0x11001", "journal"),
+    ],
 )
 def test_the_cause_of_a_missing_quote_is_named_and_not_its_consequence(code: str, remedy: str) -> None:
     lines = (
@@ -125,3 +135,13 @@ def test_the_agents_log_tells_of_indirect_registration() -> None:
 def test_qgsds_lines_without_a_date_are_its_journal() -> None:
     line = "qgsd[1412990]: [QPL] Failed to get quote config. Error code is 0xb011"
     assert said(judged("units", line), "TDX-QGS").verdict == "fail"
+
+
+def test_an_aesmd_that_is_active_proves_nothing_where_its_journal_is_not_whole() -> None:
+    # Jim8y/awesome-sgx issue 2: active for 16 hours, and no enclave
+    lines = (
+        "● aesmd.service - Intel(R) Architectural Enclave Service Manager",
+        "   Active: active (running) since Mon",
+    )
+    assert said(judged("units", *lines), "SGX-SVC").verdict == "unknown"
+    assert said(judged("units", *lines, "#end"), "SGX-SVC").verdict == "pass"

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.checks.verdict import HostJudgement
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
+from strongroom.checks.verdict import HostJudgement, State
+from strongroom.model.platform import Platform
+from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -156,19 +160,38 @@ def test_flags_that_lscpu_folded_are_all_there() -> None:
 @pytest.mark.parametrize(
     ("lines", "check", "verdict"),
     [
-        # rdmsr of msr-tools: of CPU 0, of another, of all; fields that -f cut out are no registers
+        # rdmsr of msr-tools: of CPU 0, of another, of all
         (("$ sudo rdmsr 0xc0010010", "f40000"), "SEV-SMEE", "unknown"),
         (("$ sudo rdmsr -p 3 0xc0010010", "740000"), "SEV-SMEE", "fail"),
         (("# rdmsr -a c0010010", "f40000", "f40000"), "SEV-SMEE", "pass"),
         (("# rdmsr -a c0010010", "f40000", "740000"), "SEV-SMEE", "fail"),
+        (("$ sudo rdmsr -u 0xc0010010", "7602176"), "SEV-SMEE", "unknown"),
+        # A field that -f cut out is no register: enabled may still be unlocked, but off is off.
         (("$ sudo rdmsr -f 11:11 0x1401", "1"), "TDX-SEAMRR", "unknown"),
-        (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr -a -f 11:11 0x1401", "1", "1"), "TDX-SEAMRR", "unknown"),
+        (("$ sudo rdmsr 0x1401 -f 11:11", "0"), "TDX-SEAMRR", "fail"),
+        (("$ sudo rdmsr -a -f 11:11 0x1401", "1", "0"), "TDX-SEAMRR", "fail"),
+        (("$ sudo rdmsr 0x982 -f 1:1", "0"), "TDX-TME", "fail"),
+        (("$ sudo rdmsr -p 3 0x87 -f 63:32", "1"), "TDX-PART", "fail"),
+        (("$ sudo rdmsr 0x87 -f 63:32", "20"), "TDX-PART", "unknown"),
+        (("$ sudo rdmsr 0xce -f 27:27", "1"), "TDX-PROD", "fail"),
+        # AMDESE/AMDSEV issue 292
+        (("# rdmsr -f 23:23 0xC0010010", "0"), "SEV-SMEE", "fail"),
         (("$ sudo rdmsr 0x1401", "0"), "TDX-SEAMRR", "fail"),
         (("$ sudo rdmsr 0xa0", "1861"), "TDX-MCHECK", "fail"),
         (("$ sudo rdmsr 0xa0", "0"), "TDX-MCHECK", "unknown"),
         # system-report.sh of canonical/tdx, which asks CPU 0
         (("SGX_AND_MCHECK_STATUS: 1861 (expected value: 0)",), "TDX-MCHECK", "fail"),
         (("SGX_AND_MCHECK_STATUS: 0 (expected value: 0)",), "TDX-MCHECK", "unknown"),
+        # issue 144: nothing in the log, for the BIOS had no keys for TDX; issue 360
+        (("SEAM_RR bit: 0 (expected value: 1)",), "TDX-SEAMRR", "fail"),
+        (("SEAM_RR bit: 1 (expected value: 1)",), "TDX-SEAMRR", "unknown"),
+        (("NUM_TDX_PRIV_KEYS: 0",), "TDX-PART", "fail"),
+        (("NUM_TDX_PRIV_KEYS: 20",), "TDX-PART", "unknown"),
+        (("MK_TME_ENABLED bit: 0 (expected value: 1)",), "TDX-TME", "fail"),
+        (("MK_TME_ENABLED bit:  (expected value: 1)",), "TDX-TME", "unknown"),
+        (("Production platform: Pre-production (expected value: Production)",), "TDX-PROD", "fail"),
+        (("Production platform: Production (expected value: Production)",), "TDX-PROD", "unknown"),
     ],
 )
 def test_what_rdmsr_printed_is_a_register_of_the_cpus_that_were_asked(
@@ -208,6 +231,10 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
         (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
         (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
         (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
+        # ls -l /dev | grep sgx (linux-sgx issue 996), and of an older driver's folder
+        (("crw-rw----   1 root sgx     10, 125 Nov 30 09:06 sgx_enclave",), "SGX-DEV", "unknown"),
+        (("crw-------   1 root root    10, 126 Nov 30 09:06 sgx_provision",), "SGX-DEV", "fail"),
+        (("total 0", "crw-------. 1 root root 10, 62 Mar  1 15:40 enclave"), "SGX-DEV", "unknown"),
         (("ls: cannot access '/dev/sgx_vepc': No such file or directory",), "SGX-DEV", "unknown"),
     ],
 )
@@ -240,3 +267,63 @@ def test_sgx_detect_marks_what_it_found() -> None:
 def test_a_quoted_answer_is_an_answer() -> None:
     lines = ("> ✔  SGX instruction set", ">   ✘  CPU support", ">")
     assert said(judged("sgx-status", *lines), "SGX-CPUID").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "kernel", "machine"),
+    [
+        (("Linux 6.12.0-amd64 x86_64",), "6.12.0-amd64", "x86_64"),
+        # uname -a below its command (canonical/tdx issue 83), -rvpio of its system-report.sh (issue 424), and of Debian
+        (
+            (
+                "me@host7:~$ uname -a",
+                "Linux host7 6.8.0-1001-intel #7-Ubuntu SMP Thu Apr 11 09:56:59 UTC 2024 x86_64 x86_64 x86_64 GNU/Linux",
+            ),
+            "6.8.0-1001-intel",
+            "x86_64",
+        ),
+        (
+            ("6.8.0-101-generic #101-Ubuntu SMP Mon Feb 9 10:15:05 UTC 2026 x86_64 x86_64 GNU/Linux",),
+            "6.8.0-101-generic",
+            "x86_64",
+        ),
+        (("6.1.0-9-amd64 #1 SMP Debian 6.1.27-1 (2023-05-08) unknown unknown GNU/Linux",), "6.1.0-9-amd64", None),
+        (("6.8.0-101-generic",), "6.8.0-101-generic", None),
+        (("Linux host7",), None, None),
+    ],
+)
+def test_uname_is_read_with_any_of_its_options(lines: tuple[str, ...], kernel: str | None, machine: str | None) -> None:
+    found = HostReport.of({"uname": lines})
+    assert (found.kernel, found.machine) == (kernel, machine)
+    # A name or a date that was taken for the machine would make a CPU that no TEE has.
+    assert said(judged("uname", *lines), "C-ARCH").verdict == "unknown"
+
+
+def test_lscpu_names_the_architecture_where_uname_is_not_there() -> None:
+    lines = ("Architecture:          aarch64", "Vendor ID:             ARM")
+    found = judged("cpuinfo", *lines)
+    assert (said(found, "C-ARCH").verdict, found.platforms[Platform.CCA].state) == ("pass", State.UNKNOWN)
+
+
+# cpuid.c of etallen's cpuid. SGXDataCenterAttestationPrimitives issue 160: this bit is the CPU's, MSR 3A's is the BIOS's.
+def test_launch_control_that_the_cpu_lacks_is_no_lock_of_the_bios() -> None:
+    lines = ("SGX: Software Guard Extensions supported = true", "SGX_LC: SGX launch config supported      = false")
+    found = said(judged("cpuid", *lines), "SGX-CPUID")
+    assert (found.verdict, "unlock" in found.remedy, "a CPU with" in found.remedy) == ("fail", False, True)
+
+
+def test_a_device_that_a_paravisor_hides_is_not_only_a_module_away() -> None:
+    # arch/x86/kernel/cpu/mshyperv.c; edgelesssys/constellation issue 1666
+    report = {
+        "dmesg": ("[    0.000000] Hyper-V: Isolation Config: Group A 0x1, Group B 0xbe3",),
+        "devices": ("ls: cannot access '/dev/tdx_guest': No such file or directory",),
+    }
+    found = said(judge(HostReport.of(report), catalogue()), "G-TDXDEV")
+    assert (found.verdict, "vTPM" in found.remedy) == ("fail", True)
+
+
+def test_devices_that_ls_lists_side_by_side_are_read() -> None:
+    # openenclave/openenclave issue 5028: ls /dev/sgx* at a terminal
+    lines = ("# ls /dev/sgx*", "/dev/sgx_enclave  /dev/sgx_provision", "", "/dev/sgx:", "enclave  provision")
+    assert {"/dev/sgx_enclave", "/dev/sgx_provision"} <= set(HostReport.of({"devices": lines}).nodes)
+    assert said(judged("devices", *lines), "SGX-DEV").verdict == "unknown"

@@ -12,11 +12,13 @@ from strongroom.probe.text import truth
 def msr_bits(report: HostReport, number: int, wanted: Mapping[int, str]) -> Finding:
     """Whether these bits, by position and name, are set in a register on every CPU."""
     register = report.msr.get(number)
+    clear = [name for position, name in wanted.items() if 0 in report.msr.seen(number, position, position)]
+    if clear:
+        return failed(
+            f"{', '.join(clear)} clear" + (f": MSR {number:x} is {register}" if register else f" in MSR {number:x}")
+        )
     if register is None:
         return unknown(f"MSR {number:x}: {report.section('msr').why}")
-    clear = [name for position, name in wanted.items() if not register.all_set(position)]
-    if clear:
-        return failed(f"{', '.join(clear)} clear: MSR {number:x} is {register}")
     if not register.whole:
         return unknown(f"MSR {number:x} was not read on every CPU")
     return passed(f"MSR {number:x} is {register}")

@@ -92,8 +92,9 @@ def protected_pcie(report: HostReport, check: Check) -> Finding:
 
 @judges("GPU-VFIO")
 def driver(report: HostReport, check: Check) -> Finding:
-    """Handed to guests by vfio-pci; that the host's nvidia-smi then sees no card is as it should be."""
-    found = gpus(report)
+    """Handed to guests by vfio-pci; that the host's nvidia-smi then sees no card is as it should be. Under protected PCIe a
+    guest gets the switches, too; otherwise they may stay with the host, whose fabric manager parts them."""
+    found = [*gpus(report), *(device for device in switches(report) if device.ppcie == "on")]
     wrong = [device for device in found if device.driver not in (None, _GOOD_DRIVER)]
     if wrong:
         return failed(", ".join(f"{device.address} is {device.driver}'s" for device in wrong))

@@ -149,7 +149,9 @@ def service(report: HostReport, check: Check) -> Finding:
         return failed(f"aesmd logged {error}", "enclave")
     if unit.active is None:
         return unknown(section.why)
-    return passed("aesmd active") if unit.active == "active" else failed(f"aesmd {unit.active} ({unit.sub})")
+    if unit.active != "active":
+        return failed(f"aesmd {unit.active} ({unit.sub})")
+    return passed("aesmd active") if section.complete else unknown(f"active; {section.why}")
 
 
 @judges("SGX-SMT")

@@ -79,7 +79,8 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
     """IA32_TME_ACTIVATE: locked, enabled, and with bits for key ids."""
     value = msr_value(report, TME_ACTIVATE)
     if isinstance(value, Finding):
-        return value
+        off = value.verdict is CheckVerdict.UNKNOWN and 0 in report.msr.seen(TME_ACTIVATE, 1, 1)
+        return failed("bit 1 of IA32_TME_ACTIVATE is 0") if off else value
     seen = f"IA32_TME_ACTIVATE is 0x{value:x}"
     if not bit(value, 1) or not bit(value, 0):
         return failed(seen)
@@ -100,6 +101,9 @@ def key_partition(report: HostReport, check: Check) -> Finding:
     """Bits 63:32 are TDX's keys; the module takes one for itself."""
     value = msr_value(report, KEYID_PARTITIONING)
     if isinstance(value, Finding):
+        fewest = min(report.msr.seen(KEYID_PARTITIONING, 63, 32), default=None)
+        if value.verdict is CheckVerdict.UNKNOWN and fewest is not None and fewest < check.number("keys"):
+            return failed(f"{fewest} keys for TDX")
         return value
     keys = bits(value, 63, 32)
     seen = f"{keys} keys for TDX, {bits(value, 31, 0)} for MKTME"
@@ -111,8 +115,8 @@ def seam_range(report: HostReport, check: Check) -> Finding:
     """Enabled and locked; enabled alone is a loader that never ran."""
     mask, base = msr_value(report, SEAMRR_MASK), msr_value(report, SEAMRR_BASE)
     register = report.msr.get(SEAMRR_MASK)
-    if register and not register.all_set(11):
-        return failed(f"SEAMRR_MASK is {register}: not enabled")
+    if 0 in report.msr.seen(SEAMRR_MASK, 11, 11):
+        return failed(f"{f'SEAMRR_MASK is {register}' if register else 'bit 11 of SEAMRR_MASK is 0'}: not enabled")
     if isinstance(mask, Finding):
         return mask
     seen = f"SEAMRR_MASK is 0x{mask:x}"
@@ -136,11 +140,12 @@ def mcheck(report: HostReport, check: Check) -> Finding:
 @judges("TDX-PROD")
 def production(report: HostReport, check: Check) -> Finding:
     """Bit 27 of MSR CE marks a part that is not for production; debug mode is SGX-DEBUG's."""
+    if 1 in report.msr.seen(PLATFORM_INFO, 27, 27):
+        return failed("a pre-production part")
     register = report.msr.get(PLATFORM_INFO)
     if register is None or not register.whole:
         return unknown(f"MSR ce: {report.section('msr').why}")
-    pre = any(bit(value, 27) for value, _ in register.values)
-    return failed("a pre-production part") if pre else passed("a production part")
+    return passed("a production part")
 
 
 @judges("TDX-SEAMSVN")
@@ -191,7 +196,7 @@ def module_log(report: HostReport, check: Check) -> Finding:
         return failed(match[0], "refused" if index == 5 else None)
     if index in (2, 3):
         return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
-    reason = why or report.log.find(NO_RBP_MOD)
+    reason = why or report.log.find(NO_RBP_MOD) or report.log.find(NOT_ENABLED)
     return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
 
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 
 from strongroom.probe.text import assignments, number, version
 
+_RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
+_MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
+_SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
+# ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
+_LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -29,6 +34,7 @@ class Cpu:
     """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them."""
 
     vendor: str | None = None
+    architecture: str | None = None
     name: str | None = None
     family: int | None = None
     model: int | None = None
@@ -96,6 +102,19 @@ class CommandLine:
         return values[-1] if values else None
 
 
+def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
+    """Kernel and machine of ``uname -srm``, or as people paste it: ``-a`` has the host's name before the kernel and a date
+    behind it, ``-rvpio`` no name, ``-r`` nothing else."""
+    for line in lines:
+        words = line.split()
+        place = next((place for place, word in enumerate(words) if _RELEASE.fullmatch(word)), None)
+        if place is None:
+            continue
+        last = next((word for word in reversed(words[place + 1 :]) if word not in _SYSTEMS), "")
+        return words[place], last if _MACHINE.fullmatch(last) else None
+    return None, None
+
+
 def cpu(lines: Sequence[str]) -> Cpu:
     """From cpuinfo (x86, Arm, s390), lscpu, or a bare list of flags as ``grep -o`` prints them."""
     found: dict[str, str] = {}
@@ -118,6 +137,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
     facilities = found.get("facilities")
     return Cpu(
         vendor=found.get("vendor_id") or found.get("vendor id"),
+        architecture=found.get("architecture"),
         name=found.get("model name"),
         family=number(found.get("cpu family")),
         model=number(found.get("model")),
@@ -136,13 +156,16 @@ def _unfold(text: str, more: str) -> str:
 
 
 def devices(lines: Sequence[str]) -> dict[str, Node]:
-    """Device files by path, from ``ls -l`` or from a list of paths."""
+    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths."""
     found: dict[str, Node] = {}
     for line in lines:
         if match := _LS.match(line.strip()):
             found[match[4]] = Node(match[1], match[2], match[3])
-        elif line.startswith("/dev/") and len(line.split()) == 1:
-            found.setdefault(line.strip(), Node())
+        elif match := _LS_DEV.match(line.strip()):
+            found[f"/dev/{match[4]}"] = Node(match[1], match[2], match[3])
+        elif all(word.startswith("/dev/") for word in line.split()):
+            # A terminal gets them side by side.
+            found.update({word: Node() for word in line.split() if word not in found})
     return found
 
 

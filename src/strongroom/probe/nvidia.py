@@ -29,10 +29,11 @@ _RESET = re.compile(r"was reset to apply the new (CC|PPCIe) mode")
 _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
 _REGISTER = re.compile(r"\bBAR0 read (0x[0-9a-f]{1,8}) = (0x[0-9a-f]{1,8})", re.IGNORECASE)
-_LSPCI = re.compile(rf"^{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
+_GROUP = r"(?:IOMMU Group \d{1,4}:? )?"  # of scripts that list a host's groups by lspci -nns
+_LSPCI = re.compile(rf"^{_GROUP}{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
 # The same without -nn: a kind of device for its class, and a number only where lspci knows no name.
 _NAMED = re.compile(
-    rf"^{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
+    rf"^{_GROUP}{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
 )
 _DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
@@ -108,9 +109,11 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
         elif _SETTINGS.search(line):
             in_settings = True
         elif in_settings and (setting := _SETTING.search(line)):
-            # Settings are what the next reset brings; they contradict a mode, they do not make one.
+            # Settings are what the next reset brings, and a guest begins with one; they contradict a mode, they do not make one.
             if setting[1] == "enable-devtools" and setting[2] == "1":
                 device = replace(device, pending="CC devtools")
+            elif setting[1] == "enable" and setting[2] == "0":
+                device = replace(device, cc="off")
         elif register := _REGISTER.search(line):
             number, value = hexadecimal(register[1]), hexadecimal(register[2])
             if number in _MODE_REGISTERS and value is not None:
