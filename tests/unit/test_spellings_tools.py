@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from strongroom.checks.verdict import HostJudgement
+from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -240,3 +241,22 @@ def test_sgx_detect_marks_what_it_found() -> None:
 def test_a_quoted_answer_is_an_answer() -> None:
     lines = ("> ✔  SGX instruction set", ">   ✘  CPU support", ">")
     assert said(judged("sgx-status", *lines), "SGX-CPUID").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("line", "kernel", "machine"),
+    [
+        # AMDESE/AMDSEV issue 101 and AMDESE/sev-tool issue 66, which left the host's name out; busybox's end
+        ("Linux node-1 5.19.0-rc6-snp-host-1 #1 SMP Wed Jul 27 12:21:35 2022 x86_64 x86_64 x86_64 GNU/Linux", "5.19.0-rc6-snp-host-1", "x86_64"),
+        ("Linux 5.10.0-15-amd64 #1 SMP Debian 5.10.120-1 (2022-06-09) x86_64 GNU/Linux", "5.10.0-15-amd64", "x86_64"),
+        ("Linux 4node 6.12.1 #2 SMP PREEMPT Tue Jul 18 06:18:50 2023 aarch64 Linux", "6.12.1", "aarch64"),
+        ("Linux 6.11.0-1 s390x", "6.11.0-1", "s390x"),
+        # cut before the machine
+        ("Linux node-1 5.19.0-rc6 #1 SMP Wed Jul 27 12:21:35 PDT 2022", None, None),
+        ("$ uname -a", None, None),
+    ],
+)  # fmt: skip
+def test_uname_is_read_as_people_ask_for_it(line: str, kernel: str | None, machine: str | None) -> None:
+    report = HostReport.of({"uname": (line,)})
+    assert (report.kernel, report.machine) == (kernel, machine)
+    assert said(judged("uname", line), "C-ARCH").verdict != "fail"

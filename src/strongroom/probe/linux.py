@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from strongroom.probe.text import assignments, number, version
 
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
+# uname -srm, as the probe asks, and -a, as people do: the host's name first, the build and its date before the machine.
+_UNAME = re.compile(r"^Linux (?:\S{1,64} )?(\d\S{0,127}) (?:#.* )?([a-z]\w{2,15})(?: (?:GNU/)?Linux)?$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -94,6 +96,12 @@ class CommandLine:
         """The last value of an option; an option without a value is an empty string, one that is not there None."""
         values = [value or "" for key, value in self.options if key == name]
         return values[-1] if values else None
+
+
+def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
+    """The kernel's release and the machine."""
+    match = next((match for line in lines if (match := _UNAME.match(line.strip()))), None)
+    return (match[1], match[2]) if match else (None, None)
 
 
 def cpu(lines: Sequence[str]) -> Cpu:

@@ -13,7 +13,7 @@ from strongroom.probe import msr as msrs
 from strongroom.probe import sgx as sgxtools
 from strongroom.probe import snphost as snphosts
 from strongroom.probe.sections import Section, section, split
-from strongroom.probe.text import assignments, number, words
+from strongroom.probe.text import assignments, number
 
 SECTIONS = (
     "uname", "os-release", "virt", "cpuinfo", "cpuid", "msr", "cmdline", "kconfig", "dmesg", "sysfs", "modules", "devices",
@@ -122,7 +122,7 @@ class HostReport:
         def whole(name: str) -> bool:
             return name in found and found[name].complete
 
-        uname = words(lines("uname"))
+        kernel, machine = linux.uname(lines("uname"))
         release = assignments(lines("os-release"))
         memory = assignments(lines("meminfo"), ":")
         sysfs = assignments(lines("sysfs"))
@@ -130,8 +130,8 @@ class HostReport:
         options = linux.command_line(lines("cmdline"), whole=whole("cmdline"))
         log = dmesg.parse(lines("dmesg"), complete=whole("dmesg"), present="dmesg" in found)
         return cls(
-            kernel=uname[1] if len(uname) > 2 else None,
-            machine=uname[2] if len(uname) > 2 else None,
+            kernel=kernel,
+            machine=machine,
             system=release.get("PRETTY_NAME"),
             distribution=(release.get("ID"), release.get("VERSION_ID")),
             memory=_mebibytes(memory.get("MemTotal")),

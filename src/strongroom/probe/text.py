@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 _DIGITS = 40  # longer numbers are no numbers of ours, and int() of a long text is slow
 
@@ -19,11 +19,6 @@ def hexadecimal(text: str | None) -> int | None:
     if not digits or len(digits) > _DIGITS or not all(char in "0123456789abcdef" for char in digits):
         return None
     return int(digits, 16)
-
-
-def words(lines: Sequence[str] | None) -> list[str]:
-    """The words of the first line."""
-    return lines[0].split() if lines else []
 
 
 def assignments(lines: Iterable[str], separator: str = "=") -> dict[str, str]:
