@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
 from strongroom.checks.verdict import HostJudgement
 from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
@@ -68,7 +70,16 @@ def test_what_snphost_could_not_read_is_no_failure_of_the_host() -> None:
     for name in ("SEV-SMEE", "SEV-DEV", "SEV-CCP", "SNP-FW", "SNP-SYSCFG", "SNP-INIT"):
         assert said(found, name).verdict == "unknown", name
     gone = "[ FAIL ]     - /dev/sev readable: Not readable: No such file or directory (os error 2)"
-    assert said(judged("snphost", gone, gone.replace("read", "writ")), "SEV-DEV").verdict == "fail"
+    found = judged("snphost", gone, gone.replace("read", "writ"))
+    # Nothing is wrong with the permissions of a device that is not there.
+    assert [said(found, name).verdict for name in ("SEV-CCP", "SEV-DEV")] == ["fail", "skip"]
+
+
+def test_sevctl_that_asks_for_sev_alone_says_that_kvm_has_it_off() -> None:
+    # virtee/sevctl issue 130 (0.3.0) and enarx-archive/sevctl issue 93
+    off = "[ FAIL ]     - SEV enabled in KVM: Error - contents read from /sys/module/kvm_amd/parameters/sev: N"
+    assert said(judged("snphost", off), "SEV-KVM").verdict == "fail"
+    assert said(judged("snphost", "[ PASS ]     - SEV enabled in KVM: enabled"), "SEV-KVM").verdict == "unknown"
 
 
 # virtee/snphost src/ok/mod.rs, render_verbose and render_json, 2026.
@@ -214,6 +225,13 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
 )
 def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
     assert said(judged("devices", *lines), check).verdict == verdict
+
+
+def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:
+    gone = "ls: cannot access '/dev/sev': No such file or directory"
+    assert said(judged("devices", gone), "SEV-CCP").seen == "no /dev/sev"
+    found = judge(HostReport.of({"devices": (gone,), "modules": ("kvm 1 0", "#end")}), catalogue())
+    assert said(found, "SEV-CCP").seen == "no /dev/sev, ccp is not loaded"
 
 
 # fortanix/rust-sgx sgxs-tools, sgx_detect/tests_abstraction.rs
