@@ -218,6 +218,9 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
         # coreutils' ls, where it was asked for what is not there, and where one of two devices tells enough
         (("ls: cannot access '/dev/sgx_enclave': No such file or directory",), "SGX-DEV", "fail"),
         (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
+        # AMDESE/AMDSEV issue 191: ls /dev/sev*
+        (("ls: cannot access '/dev/sev*': No such file or directory",), "SEV-CCP", "fail"),
+        (("ls: cannot access '/dev/sev*': No such file or directory", "/dev/sev"), "SEV-CCP", "pass"),
         (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
         (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
         (("ls: cannot access '/dev/sgx_vepc': No such file or directory",), "SGX-DEV", "unknown"),
@@ -225,6 +228,19 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
 )
 def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
     assert said(judged("devices", *lines), check).verdict == verdict
+
+
+def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
+    # coconut-svsm/svsm issue 435, stefanberger/swtpm issue 831: a TPM in a guest, and a firmware that handed no log on
+    log = "/sys/kernel/security/tpm0/binary_bios_measurements"
+    guest = {"sysfs": ("/sys/class/tpm/tpm0/tpm_version_major=2",), "virt": ("vm=kvm",)}
+    for devices, verdict in (
+        (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail"),
+        (("/dev/tpmrm0",), "unknown"),
+        (("ls: cannot access '/dev/tpm*': No such file or directory",), "info"),
+    ):
+        found = judge(HostReport.of({**guest, "devices": devices}), catalogue())
+        assert said(found, "G-TPM").verdict == verdict, devices
 
 
 def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:

@@ -130,7 +130,7 @@ def tpm(report: HostReport, check: Check) -> Finding:
     """A TPM 2.0 with the firmware's event log."""
     devices, section = report.nodes, report.section("devices")
     if "/dev/tpmrm0" not in devices:
-        return noted("no TPM") if section.complete else unknown(section.why)
+        return noted("no TPM") if report.lacks("/dev/tpmrm0") else unknown(section.why)
     major = report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")
     if major is None:
         return unknown(report.section("sysfs").why)
@@ -138,7 +138,7 @@ def tpm(report: HostReport, check: Check) -> Finding:
         return failed(f"TPM {major}")
     if EVENT_LOG in devices:
         return passed("TPM 2 with the firmware's event log")
-    return failed("no event log of the firmware", "log") if section.complete else unknown(section.why)
+    return failed("no event log of the firmware", "log") if report.lacks(EVENT_LOG) else unknown(section.why)
 
 
 @judges("G-SECRET")

@@ -155,7 +155,7 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
 
 
 def absent(lines: Sequence[str]) -> frozenset[str]:
-    """Paths that ``ls`` was asked for and did not find."""
+    """Paths that ``ls`` was asked for and did not find; a pattern that the shell found nothing for stays one."""
     return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
 
 

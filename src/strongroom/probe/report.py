@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from strongroom.probe import cpuid as cpuids
 from strongroom.probe import dmesg, efivar, linux, nvidia
@@ -103,8 +104,9 @@ class HostReport:
         return self.sections.get(name, Section())
 
     def lacks(self, path: str) -> bool:
-        """Whether a device file is not there: ls says so, or all that there are were listed."""
-        return path not in self.nodes and (path in self.absent or self.section("devices").complete)
+        """Whether a device file is not there: ls says so (of a pattern, too), or all that there are were listed."""
+        missed = any(fnmatchcase(path, pattern) for pattern in self.absent)
+        return path not in self.nodes and (missed or self.section("devices").complete)
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> HostReport:
