@@ -238,7 +238,9 @@ _UNJUDGED = {"sev": Platform.SEV, "sev-es": Platform.SEV}
 
 
 def _no_side(platform: Platform, court: _Court) -> PlatformResult:
-    if any(_UNJUDGED.get(kind) is platform for kind in court.kinds):
+    # Memory that is encrypted is plain SEV's unless something tells another kind, and that may just not have been read.
+    kinds = court.kinds or ({"sev"} if role.encrypted(court.report) else ())
+    if any(_UNJUDGED.get(kind) is platform for kind in kinds):
         return PlatformResult(platform, State.UNKNOWN, (), "no check looks into this kind of guest")
     if court.role is None:
         return PlatformResult(platform, State.UNKNOWN, ("C-BARE",), "a host or a guest: nothing that was read tells")
