@@ -230,6 +230,44 @@ def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], chec
     assert said(judged("devices", *lines), check).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # AMDESE/AMDSEV issues 159 and 137; grep -r . of the same files
+        (
+            "# cat /sys/module/kvm_amd/parameters/sev",
+            "Y",
+            "root@ubuntu:/home/xss/AMDSEV# cat /sys/module/kvm_amd/parameters/sev_es",
+            "N",
+        ),
+        ("/sys/module/kvm_amd/parameters/sev:Y", "/sys/module/kvm_amd/parameters/sev_es:N"),
+        ("/sys/module/kvm_amd/parameters/sev=Y", "/sys/module/kvm_amd/parameters/sev_es=N"),
+    ],
+)
+def test_a_parameter_is_read_as_people_show_it(lines: tuple[str, ...]) -> None:
+    found = said(judged("sysfs", *lines), "SEV-KVM")
+    assert (found.verdict, found.seen) == ("fail", "kvm_amd.sev_es=N")
+
+
+def test_a_path_with_colons_and_a_file_that_was_not_there_have_no_value() -> None:
+    report = HostReport.of(
+        {
+            "sysfs": (
+                "/sys/bus/pci/devices/0000:45:00.1/vendor=0x1022",
+                "$ cat /sys/firmware/uv/prot_virt_host",
+                "cat: /sys/firmware/uv/prot_virt_host: No such file or directory",
+                "$ cat /sys/firmware/uv/prot_virt_guest",
+                "$ sudo cat /sys/class/tpm/tpm0/tpm_version_major",
+                "2",
+            )
+        }
+    )
+    assert report.sysfs == {
+        "/sys/bus/pci/devices/0000:45:00.1/vendor": "0x1022",
+        "/sys/class/tpm/tpm0/tpm_version_major": "2",
+    }
+
+
 def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
     # coconut-svsm/svsm issue 435, stefanberger/swtpm issue 831: a TPM in a guest, and a firmware that handed no log on
     log = "/sys/kernel/security/tpm0/binary_bios_measurements"

@@ -11,6 +11,9 @@ from strongroom.probe.text import assignments, number, version
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # uname -srm, as the probe asks, and -a, as people do: the host's name first, the build and its date before the machine.
 _UNAME = re.compile(r"^Linux (?:\S{1,64} )?(\d\S{0,127}) (?:#.* )?([a-z]\w{2,15})(?: (?:GNU/)?Linux)?$")
+# grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
+_GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
+_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -102,6 +105,23 @@ def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
     """The kernel's release and the machine."""
     match = next((match for line in lines if (match := _UNAME.match(line.strip()))), None)
     return (match[1], match[2]) if match else (None, None)
+
+
+def sysfs(lines: Sequence[str]) -> dict[str, str]:
+    """Files of sysfs and their values: ``path=value`` as the probe has them, or as people show them."""
+    found: list[str] = []
+    shown = None
+    for line in map(str.strip, lines):
+        if match := _SHOWN.search(line):
+            shown = match[1]
+            continue
+        if match := _GREPPED.match(line):
+            line = f"{match[1]}={match[2]}"
+        elif shown and not line.startswith("cat: "):
+            line = f"{shown}={line}"
+        shown = None
+        found.append(line)
+    return assignments(found)
 
 
 def cpu(lines: Sequence[str]) -> Cpu:

@@ -127,7 +127,7 @@ class HostReport:
         kernel, machine = linux.uname(lines("uname"))
         release = assignments(lines("os-release"))
         memory = assignments(lines("meminfo"), ":")
-        sysfs = assignments(lines("sysfs"))
+        sysfs = linux.sysfs(lines("sysfs"))
         controllers = sysfs.get("/sys/fs/cgroup/cgroup.controllers")
         options = linux.command_line(lines("cmdline"), whole=whole("cmdline"))
         log = dmesg.parse(lines("dmesg"), complete=whole("dmesg"), present="dmesg" in found)
