@@ -7,7 +7,8 @@ import pytest
 
 from strongroom.catalog.load import checks as catalogue
 from strongroom.checks.judge import judge
-from strongroom.checks.verdict import HostJudgement
+from strongroom.checks.verdict import HostJudgement, State
+from strongroom.model.platform import Platform
 from strongroom.probe.report import HostReport
 from tests.unit.test_spellings import judged, said
 
@@ -332,3 +333,19 @@ def test_uname_is_read_as_people_ask_for_it(line: str, kernel: str | None, machi
     report = HostReport.of({"uname": (line,)})
     assert (report.kernel, report.machine) == (kernel, machine)
     assert said(judged("uname", line), "C-ARCH").verdict != "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "mine", "other"),
+    [
+        # archspec/archspec-json issue 145: lscpu | grep Model; /proc/cpuinfo of s390; util-linux' lscpu on Arm
+        (("Model name:                         AMD EPYC 9655 96-Core Processor",), Platform.SNP, Platform.TDX),
+        (("model name\t: Intel(R) Xeon(R) Platinum 8480+",), Platform.TDX, Platform.SNP),
+        (("vendor_id       : IBM/S390", "facilities      : 0 1 2 158"), Platform.SE, Platform.SNP),
+        (("Architecture:        aarch64", "Vendor ID:           ARM"), Platform.CCA, Platform.SE),
+    ],
+)
+def test_a_cpu_is_known_by_what_people_show_of_it(lines: tuple[str, ...], mine: Platform, other: Platform) -> None:
+    found = judged("cpuinfo", *lines)
+    assert said(found, "C-ARCH").verdict == "pass"
+    assert (found.state(mine), found.state(other)) == (State.UNKNOWN, State.ABSENT)

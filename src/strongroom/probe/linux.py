@@ -43,6 +43,7 @@ class Cpu:
     bugs: frozenset[str] = frozenset()
     microcode: frozenset[str] = frozenset()
     facilities: frozenset[str] | None = None
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
         bugs=frozenset(found.get("bugs", "").split()),
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
+        architecture=found.get("architecture"),
     )
 
 

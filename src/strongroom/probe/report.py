@@ -24,6 +24,10 @@ SECTIONS = (
 """Every section there is. All but ``controller`` are the probe's; that one is ours: when the output arrived."""
 
 
+# A processor's first name -> its vendor's letters.
+_VENDORS = {"amd": "AuthenticAMD", "hygon": "HygonGenuine", "intel(r)": "GenuineIntel"}
+
+
 @dataclass(frozen=True)
 class Listener:
     """A listening TCP port and the program that has it (``?`` where the probe was not root)."""
@@ -96,8 +100,10 @@ class HostReport:
 
     @property
     def vendor(self) -> str | None:
-        """The CPU vendor's twelve letters, or the architecture's own name where CPUs have no such thing."""
-        return self.processor.vendor or self.cpuid.vendor
+        """The CPU vendor's twelve letters, or the architecture's own name where CPUs have no such thing. Whose a CPU is can
+        be told by its name, too, which is all that people show of theirs."""
+        told = self.processor.vendor or self.cpuid.vendor
+        return told or _VENDORS.get((self.cpu or "").partition(" ")[0].lower())
 
     def section(self, name: str) -> Section:
         """A section's state; one that was not probed is neither present nor complete."""
@@ -125,6 +131,7 @@ class HostReport:
             return name in found and found[name].complete
 
         kernel, machine = linux.uname(lines("uname"))
+        processor = linux.cpu(lines("cpuinfo"))
         release = assignments(lines("os-release"))
         memory = assignments(lines("meminfo"), ":")
         sysfs = linux.sysfs(lines("sysfs"))
@@ -133,7 +140,7 @@ class HostReport:
         log = dmesg.parse(lines("dmesg"), complete=whole("dmesg"), present="dmesg" in found)
         return cls(
             kernel=kernel,
-            machine=machine,
+            machine=machine or processor.architecture,
             system=release.get("PRETTY_NAME"),
             distribution=(release.get("ID"), release.get("VERSION_ID")),
             memory=_mebibytes(memory.get("MemTotal")),
@@ -147,7 +154,7 @@ class HostReport:
             else None,
             roles=frozenset(lines("state")) if "state" in found else None,
             containerd=assignments(lines("containerd")) if "containerd" in found else None,
-            processor=linux.cpu(lines("cpuinfo")),
+            processor=processor,
             cpuid=cpuids.parse(lines("cpuid")),
             msr=msrs.parse(lines("msr"), whole("msr")),
             command_line=options if options.present else _from_log(log),
