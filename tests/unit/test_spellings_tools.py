@@ -273,13 +273,13 @@ def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
     # coconut-svsm/svsm issue 435, stefanberger/swtpm issue 831: a TPM in a guest, and a firmware that handed no log on
     log = "/sys/kernel/security/tpm0/binary_bios_measurements"
     guest = {"sysfs": ("/sys/class/tpm/tpm0/tpm_version_major=2",), "virt": ("vm=kvm",)}
-    for devices, verdict in (
-        (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail"),
-        (("/dev/tpmrm0",), "unknown"),
-        (("ls: cannot access '/dev/tpm*': No such file or directory",), "info"),
+    for devices, verdict, state in (
+        (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail", State.CAPABLE),
+        (("/dev/tpmrm0",), "unknown", State.UNKNOWN),
+        (("ls: cannot access '/dev/tpm*': No such file or directory",), "skip", State.ABSENT),
     ):
         found = judge(HostReport.of({**guest, "devices": devices}), catalogue())
-        assert said(found, "G-TPM").verdict == verdict, devices
+        assert (said(found, "G-TPMLOG").verdict, found.state(Platform.VTPM)) == (verdict, state), devices
 
 
 def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:
