@@ -349,3 +349,4 @@ def test_a_cpu_is_known_by_what_people_show_of_it(lines: tuple[str, ...], mine: 
     found = judged("cpuinfo", *lines)
     assert said(found, "C-ARCH").verdict == "pass"
     assert (found.state(mine), found.state(other)) == (State.UNKNOWN, State.ABSENT)
+    assert said(found, "GPU-HOST").verdict == "unknown"  # nobody said that it has a GPU
