@@ -227,6 +227,24 @@ def test_a_version_after_a_failed_init_is_no_success_and_ccp_loaded_again_is() -
     assert said(judged("dmesg", *OLD_FIRMWARE, RELOADED[0]), "SEV-FW").verdict == "fail"
 
 
+def test_a_secure_processor_that_gives_no_status_offers_nothing() -> None:
+    # AMDESE/AMDSEV issues 246, 105 and 184: there is no /dev/sev, whatever ccp said before and kvm_amd says after it.
+    lines = (
+        "ccp 0000:02:00.5: sev enabled",
+        "ccp 0000:02:00.5: SEV: failed to get status. Error: 0x8003",
+        "kvm_amd: SEV-SNP enabled (ASIDs 1 - 255)",
+    )
+    found = judged("dmesg", *lines)
+    assert said(found, "SEV-CCP").verdict == "fail"
+    assert (said(found, "SNP-STATE").verdict, said(found, "SNP-STATE").blocked_by) == ("skip", "SEV-CCP")
+    slow = "[12353.200983] ccp 0000:01:00.5: sev command 0x4 timed out, disabling PSP"
+    assert said(judged("dmesg", lines[0], slow), "SEV-CCP").verdict == "fail"
+    assert said(judged("dmesg", *lines, *RELOADED), "SEV-CCP").verdict == "pass"
+    # One that answers and then hangs in SNP_INIT_EX is there; what it hung in is the failure.
+    hung = judged("dmesg", lines[0], slow.replace("0x4", "0x85"), "ccp 0000:01:00.5: SEV-SNP: failed to INIT error 0x0")
+    assert [said(hung, name).verdict for name in ("SEV-CCP", "SNP-INIT")] == ["pass", "fail"]
+
+
 def test_firmware_that_was_too_old_and_was_loaded_anew_is_new_enough() -> None:
     lines = (
         "[    4.300000] ccp 0000:47:00.1: SEV-SNP support requires firmware version >= 1:51",

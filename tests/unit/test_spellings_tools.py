@@ -71,7 +71,16 @@ def test_what_snphost_could_not_read_is_no_failure_of_the_host() -> None:
     for name in ("SEV-SMEE", "SEV-DEV", "SEV-CCP", "SNP-FW", "SNP-SYSCFG", "SNP-INIT"):
         assert said(found, name).verdict == "unknown", name
     gone = "[ FAIL ]     - /dev/sev readable: Not readable: No such file or directory (os error 2)"
-    assert said(judged("snphost", gone, gone.replace("read", "writ")), "SEV-DEV").verdict == "fail"
+    found = judged("snphost", gone, gone.replace("read", "writ"))
+    # Nothing is wrong with the permissions of a device that is not there.
+    assert [said(found, name).verdict for name in ("SEV-CCP", "SEV-DEV")] == ["fail", "skip"]
+
+
+def test_sevctl_that_asks_for_sev_alone_says_that_kvm_has_it_off() -> None:
+    # virtee/sevctl issue 130 (0.3.0) and enarx-archive/sevctl issue 93
+    off = "[ FAIL ]     - SEV enabled in KVM: Error - contents read from /sys/module/kvm_amd/parameters/sev: N"
+    assert said(judged("snphost", off), "SEV-KVM").verdict == "fail"
+    assert said(judged("snphost", "[ PASS ]     - SEV enabled in KVM: enabled"), "SEV-KVM").verdict == "unknown"
 
 
 # virtee/snphost src/ok/mod.rs, render_verbose and render_json, 2026.
@@ -229,6 +238,9 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
         # coreutils' ls, where it was asked for what is not there, and where one of two devices tells enough
         (("ls: cannot access '/dev/sgx_enclave': No such file or directory",), "SGX-DEV", "fail"),
         (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
+        # AMDESE/AMDSEV issue 191: ls /dev/sev*
+        (("ls: cannot access '/dev/sev*': No such file or directory",), "SEV-CCP", "fail"),
+        (("ls: cannot access '/dev/sev*': No such file or directory", "/dev/sev"), "SEV-CCP", "pass"),
         (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
         (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
         # ls -l /dev | grep sgx (linux-sgx issue 996), and of an older driver's folder
@@ -240,6 +252,64 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
 )
 def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
     assert said(judged("devices", *lines), check).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # AMDESE/AMDSEV issues 159 and 137; grep -r . of the same files
+        (
+            "# cat /sys/module/kvm_amd/parameters/sev",
+            "Y",
+            "root@ubuntu:/home/xss/AMDSEV# cat /sys/module/kvm_amd/parameters/sev_es",
+            "N",
+        ),
+        ("/sys/module/kvm_amd/parameters/sev:Y", "/sys/module/kvm_amd/parameters/sev_es:N"),
+        ("/sys/module/kvm_amd/parameters/sev=Y", "/sys/module/kvm_amd/parameters/sev_es=N"),
+    ],
+)
+def test_a_parameter_is_read_as_people_show_it(lines: tuple[str, ...]) -> None:
+    found = said(judged("sysfs", *lines), "SEV-KVM")
+    assert (found.verdict, found.seen) == ("fail", "kvm_amd.sev_es=N")
+
+
+def test_a_path_with_colons_and_a_file_that_was_not_there_have_no_value() -> None:
+    report = HostReport.of(
+        {
+            "sysfs": (
+                "/sys/bus/pci/devices/0000:45:00.1/vendor=0x1022",
+                "$ cat /sys/firmware/uv/prot_virt_host",
+                "cat: /sys/firmware/uv/prot_virt_host: No such file or directory",
+                "$ cat /sys/firmware/uv/prot_virt_guest",
+                "$ sudo cat /sys/class/tpm/tpm0/tpm_version_major",
+                "2",
+            )
+        }
+    )
+    assert report.sysfs == {
+        "/sys/bus/pci/devices/0000:45:00.1/vendor": "0x1022",
+        "/sys/class/tpm/tpm0/tpm_version_major": "2",
+    }
+
+
+def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
+    # coconut-svsm/svsm issue 435, stefanberger/swtpm issue 831: a TPM in a guest, and a firmware that handed no log on
+    log = "/sys/kernel/security/tpm0/binary_bios_measurements"
+    guest = {"sysfs": ("/sys/class/tpm/tpm0/tpm_version_major=2",), "virt": ("vm=kvm",)}
+    for devices, verdict, state in (
+        (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail", State.CAPABLE),
+        (("/dev/tpmrm0",), "unknown", State.UNKNOWN),
+        (("ls: cannot access '/dev/tpm*': No such file or directory",), "skip", State.ABSENT),
+    ):
+        found = judge(HostReport.of({**guest, "devices": devices}), catalogue())
+        assert (said(found, "G-TPMLOG").verdict, found.state(Platform.VTPM)) == (verdict, state), devices
+
+
+def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:
+    gone = "ls: cannot access '/dev/sev': No such file or directory"
+    assert said(judged("devices", gone), "SEV-CCP").seen == "no /dev/sev"
+    found = judge(HostReport.of({"devices": (gone,), "modules": ("kvm 1 0", "#end")}), catalogue())
+    assert said(found, "SEV-CCP").seen == "no /dev/sev, ccp is not loaded"
 
 
 # fortanix/rust-sgx sgxs-tools, sgx_detect/tests_abstraction.rs
@@ -327,3 +397,39 @@ def test_devices_that_ls_lists_side_by_side_are_read() -> None:
     lines = ("# ls /dev/sgx*", "/dev/sgx_enclave  /dev/sgx_provision", "", "/dev/sgx:", "enclave  provision")
     assert {"/dev/sgx_enclave", "/dev/sgx_provision"} <= set(HostReport.of({"devices": lines}).nodes)
     assert said(judged("devices", *lines), "SGX-DEV").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("line", "kernel", "machine"),
+    [
+        # AMDESE/AMDSEV issue 101 and AMDESE/sev-tool issue 66, which left the host's name out; busybox's end
+        ("Linux node-1 5.19.0-rc6-snp-host-1 #1 SMP Wed Jul 27 12:21:35 2022 x86_64 x86_64 x86_64 GNU/Linux", "5.19.0-rc6-snp-host-1", "x86_64"),
+        ("Linux 5.10.0-15-amd64 #1 SMP Debian 5.10.120-1 (2022-06-09) x86_64 GNU/Linux", "5.10.0-15-amd64", "x86_64"),
+        ("Linux 4node 6.12.1 #2 SMP PREEMPT Tue Jul 18 06:18:50 2023 aarch64 Linux", "6.12.1", "aarch64"),
+        ("Linux 6.11.0-1 s390x", "6.11.0-1", "s390x"),
+        # cut before the machine
+        ("Linux node-1 5.19.0-rc6 #1 SMP Wed Jul 27 12:21:35 PDT 2022", "5.19.0-rc6", None),
+        ("$ uname -a", None, None),
+    ],
+)  # fmt: skip
+def test_uname_is_read_as_people_ask_for_it(line: str, kernel: str | None, machine: str | None) -> None:
+    report = HostReport.of({"uname": (line,)})
+    assert (report.kernel, report.machine) == (kernel, machine)
+    assert said(judged("uname", line), "C-ARCH").verdict != "fail"
+
+
+@pytest.mark.parametrize(
+    ("lines", "mine", "other"),
+    [
+        # archspec/archspec-json issue 145: lscpu | grep Model; /proc/cpuinfo of s390; util-linux' lscpu on Arm
+        (("Model name:                         AMD EPYC 9655 96-Core Processor",), Platform.SNP, Platform.TDX),
+        (("model name\t: Intel(R) Xeon(R) Platinum 8480+",), Platform.TDX, Platform.SNP),
+        (("vendor_id       : IBM/S390", "facilities      : 0 1 2 158"), Platform.SE, Platform.SNP),
+        (("Architecture:        aarch64", "Vendor ID:           ARM"), Platform.CCA, Platform.SE),
+    ],
+)
+def test_a_cpu_is_known_by_what_people_show_of_it(lines: tuple[str, ...], mine: Platform, other: Platform) -> None:
+    found = judged("cpuinfo", *lines)
+    assert said(found, "C-ARCH").verdict == "pass"
+    assert (found.state(mine), found.state(other)) == (State.UNKNOWN, State.ABSENT)
+    assert said(found, "GPU-HOST").verdict == "unknown"  # nobody said that it has a GPU

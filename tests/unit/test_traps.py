@@ -271,6 +271,20 @@ def test_azures_paravisor_prints_plain_sev_and_is_not_taken_for_it() -> None:
     assert State.READY not in {one.state for one in found.platforms.values()}
 
 
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        # AMDESE/sev-guest issue 18; AMDESE/AMDSEV issues 45, 190 and 151
+        ("Memory Encryption Features active: AMD SEV", State.UNKNOWN),
+        ("AMD Secure Encrypted Virtualization (SEV) active", State.UNKNOWN),
+        ("Memory Encryption Features active: AMD SEV SEV-ES", State.UNKNOWN),
+        ("Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP", State.ABSENT),
+    ],
+)
+def test_a_guest_of_plain_sev_is_not_said_to_be_in_none(line: str, state: State) -> None:
+    assert of_log(line).state(Platform.SEV) is state
+
+
 def test_a_bare_metal_host_with_sme_on_is_no_guest() -> None:
     host = add(make("snp"), "dmesg", "[    1.000000] Memory Encryption Features active: AMD SME")
     assert judged(host).state(Platform.SNP) is State.READY

@@ -127,18 +127,21 @@ def event_log(report: HostReport, check: Check) -> Finding:
 
 @judges("G-TPM")
 def tpm(report: HostReport, check: Check) -> Finding:
-    """A TPM 2.0 with the firmware's event log."""
-    devices, section = report.nodes, report.section("devices")
-    if "/dev/tpmrm0" not in devices:
-        return noted("no TPM") if section.complete else unknown(section.why)
+    """A TPM 2.0, by its resource manager's device."""
+    if "/dev/tpmrm0" not in report.nodes:
+        return noted("no TPM") if report.lacks("/dev/tpmrm0") else unknown(report.section("devices").why)
     major = report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")
     if major is None:
         return unknown(report.section("sysfs").why)
-    if major != "2":
-        return failed(f"TPM {major}")
-    if EVENT_LOG in devices:
-        return passed("TPM 2 with the firmware's event log")
-    return failed("no event log of the firmware", "log") if section.complete else unknown(section.why)
+    return passed("TPM 2") if major == "2" else failed(f"TPM {major}")
+
+
+@judges("G-TPMLOG")
+def measurements(report: HostReport, check: Check) -> Finding:
+    """What the firmware measured: a TPM without it is one that proves nothing yet."""
+    if EVENT_LOG in report.nodes:
+        return passed("the firmware's event log")
+    return failed("no event log of the firmware") if report.lacks(EVENT_LOG) else unknown(report.section("devices").why)
 
 
 @judges("G-SECRET")

@@ -137,7 +137,9 @@ class _Court:
             first = next(state for state in states if state.state is State.CAPABLE)
             blame = first.because[0]
             return Finding(CheckVerdict.SKIP, f"{said}; {blame} comes first"), blame
-        if all(state.state is State.ABSENT for state in states):
+        # That nothing here can carry it is a failure only where it is known that there is something to carry.
+        known = all(self.results[parent].verdict is not CheckVerdict.UNKNOWN for parent in check.parents)
+        if known and all(state.state is State.ABSENT for state in states):
             # A failed capability check is the one failure; without one nothing else says that it is missing.
             blamed = next((one for state in states for name in state.because if (one := self._blame(name))), None)
             return (Finding(CheckVerdict.SKIP, said), blamed) if blamed else (failed(said), None)
@@ -238,7 +240,9 @@ _UNJUDGED = {"sev": Platform.SEV, "sev-es": Platform.SEV}
 
 
 def _no_side(platform: Platform, court: _Court) -> PlatformResult:
-    if any(_UNJUDGED.get(kind) is platform for kind in court.kinds):
+    # Memory that is encrypted is plain SEV's unless something tells another kind, and that may just not have been read.
+    kinds = court.kinds or ({"sev"} if role.encrypted(court.report) else ())
+    if any(_UNJUDGED.get(kind) is platform for kind in kinds):
         return PlatformResult(platform, State.UNKNOWN, (), "no check looks into this kind of guest")
     if court.role is None:
         return PlatformResult(platform, State.UNKNOWN, ("C-BARE",), "a host or a guest: nothing that was read tells")

@@ -86,6 +86,12 @@ def kinds(report: HostReport) -> frozenset[str]:
     return frozenset(found)
 
 
+def encrypted(report: HostReport) -> bool:
+    """Whether the kernel says that its memory is encrypted by SEV, of whichever kind."""
+    match = report.log.find(MEMORY_ENCRYPTION)
+    return bool(report.log.find(LEGACY_SEV) or (match and "SEV" in match[1].split()))
+
+
 def ordinary(report: HostReport) -> bool:
     """Whether this is a guest that is in no TEE: systemd says so, and nothing else says otherwise."""
     return report.virt.get("cvm") == "none" and not kinds(report)
@@ -105,10 +111,8 @@ def hypervisor_bit(report: HostReport) -> bool | None:
 def role(report: HostReport) -> Role | None:
     """Host or guest; None where nothing tells."""
     virt = report.virt.get("vm")
-    if kinds(report) or hypervisor_bit(report) or (virt is not None and virt not in _NO_VM):
-        return Role.GUEST
-    match = report.log.find(MEMORY_ENCRYPTION)
-    if report.log.find(LEGACY_SEV) or (match and "SEV" in match[1].split()):
+    virtual = hypervisor_bit(report) or (virt is not None and virt not in _NO_VM)
+    if kinds(report) or virtual or encrypted(report):
         return Role.GUEST
     x86 = report.machine in (None, "x86_64") and report.processor.facilities is None
     if x86 and hypervisor_bit(report) is False:

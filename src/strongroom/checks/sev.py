@@ -20,6 +20,8 @@ HARDWARE_ERROR = re.compile(r"\bSEV(?:-SNP)?: .*\bINIT\b.*(?:error )?0x13\b")
 CCP = re.compile(r"\bccp(?: \S{1,20})?: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
 API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 PSP_SHUT = re.compile(r"\bpsp: unable to access the device\b.*")
+# Its first command, PLATFORM_STATUS: without an answer ccp takes /dev/sev away again, which kvm_amd says nothing of.
+NO_STATUS = re.compile(r"\bSEV: failed to get status\b.*|\bsev command 0x4 timed out\b.*")
 INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
 SNP_API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
 # What ccp says first of a processor that offers SEV, at boot and whenever it is loaded again.
@@ -143,11 +145,14 @@ def asids(report: HostReport, check: Check) -> Finding:
 @judges("SEV-CCP")
 def secure_processor(report: HostReport, check: Check) -> Finding:
     """One that offers SEV is enough: the second socket's does not."""
-    said = report.log.find(CCP)
+    said, answer = report.log.find(CCP), report.snphost.get("/dev/sev readable")
+    if silent := report.log.since(LOADED).find(NO_STATUS):
+        return failed(silent[0])
     if "/dev/sev" in report.nodes or report.snphost.passed("/dev/sev readable"):
         return passed(said[0] if said else "/dev/sev")
-    if report.lacks("/dev/sev"):
-        return failed("no /dev/sev" + ("" if "ccp" in report.modules else ", ccp is not loaded"))
+    if report.lacks("/dev/sev") or (answer and "No such file" in answer.value):
+        unloaded = report.section("modules").complete and "ccp" not in report.modules
+        return failed("no /dev/sev" + (", ccp is not loaded" if unloaded else ""))
     if said is None and (broken := report.log.find(PSP_SHUT)):
         return failed(broken[0])
     return passed(said[0]) if said else unknown(report.section("dmesg").why)
@@ -211,7 +216,7 @@ def kvm(report: HostReport, check: Check) -> Finding:
         if es and es[-1]["state"] == "unusable":
             return passed("kvm_amd.sev=Y, sev_es=N: every ASID went to SEV-SNP")
     said = [report.snphost.passed(f"{name} enabled in KVM") for name in ("SEV", "SEV-ES")]
-    if values["sev"] is None and None not in said:
+    if values["sev"] is None and (None not in said or False in said):  # older ones of sevctl ask for SEV alone
         return passed("snphost: enabled") if all(said) else failed("snphost: not enabled")
     return parameters_on(report, "kvm_amd", ("sev", "sev_es"))
 

@@ -14,6 +14,9 @@ _SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the 
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
+# grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
+_GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
+_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -115,6 +118,23 @@ def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
     return None, None
 
 
+def sysfs(lines: Sequence[str]) -> dict[str, str]:
+    """Files of sysfs and their values: ``path=value`` as the probe has them, or as people show them."""
+    found: list[str] = []
+    shown = None
+    for line in map(str.strip, lines):
+        if match := _SHOWN.search(line):
+            shown = match[1]
+            continue
+        if match := _GREPPED.match(line):
+            line = f"{match[1]}={match[2]}"
+        elif shown and not line.startswith("cat: "):
+            line = f"{shown}={line}"
+        shown = None
+        found.append(line)
+    return assignments(found)
+
+
 def cpu(lines: Sequence[str]) -> Cpu:
     """From cpuinfo (x86, Arm, s390), lscpu, or a bare list of flags as ``grep -o`` prints them."""
     found: dict[str, str] = {}
@@ -170,7 +190,7 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
 
 
 def absent(lines: Sequence[str]) -> frozenset[str]:
-    """Paths that ``ls`` was asked for and did not find."""
+    """Paths that ``ls`` was asked for and did not find; a pattern that the shell found nothing for stays one."""
     return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from strongroom.probe import cpuid as cpuids
 from strongroom.probe import dmesg, efivar, linux, nvidia
@@ -21,6 +22,10 @@ SECTIONS = (
     "snphost", "sev-status", "sgx-status", "efivars", "sysctl", "user", "disk", "listeners", "state", "containerd", "time", "controller",
 )  # fmt: skip
 """Every section there is. All but ``controller`` are the probe's; that one is ours: when the output arrived."""
+
+
+# A processor's first name -> its vendor's letters.
+_VENDORS = {"amd": "AuthenticAMD", "hygon": "HygonGenuine", "intel(r)": "GenuineIntel"}
 
 
 @dataclass(frozen=True)
@@ -95,16 +100,19 @@ class HostReport:
 
     @property
     def vendor(self) -> str | None:
-        """The CPU vendor's twelve letters, or the architecture's own name where CPUs have no such thing."""
-        return self.processor.vendor or self.cpuid.vendor
+        """The CPU vendor's twelve letters, or the architecture's own name where CPUs have no such thing. Whose a CPU is can
+        be told by its name, too, which is all that people show of theirs."""
+        told = self.processor.vendor or self.cpuid.vendor
+        return told or _VENDORS.get((self.cpu or "").partition(" ")[0].lower())
 
     def section(self, name: str) -> Section:
         """A section's state; one that was not probed is neither present nor complete."""
         return self.sections.get(name, Section())
 
     def lacks(self, path: str) -> bool:
-        """Whether a device file is not there: ls says so, or all that there are were listed."""
-        return path not in self.nodes and (path in self.absent or self.section("devices").complete)
+        """Whether a device file is not there: ls says so (of a pattern, too), or all that there are were listed."""
+        missed = any(fnmatchcase(path, pattern) for pattern in self.absent)
+        return path not in self.nodes and (missed or self.section("devices").complete)
 
     @classmethod
     def parse(cls, lines: Sequence[str]) -> HostReport:
@@ -126,7 +134,7 @@ class HostReport:
         processor = linux.cpu(lines("cpuinfo"))
         release = assignments(lines("os-release"))
         memory = assignments(lines("meminfo"), ":")
-        sysfs = assignments(lines("sysfs"))
+        sysfs = linux.sysfs(lines("sysfs"))
         controllers = sysfs.get("/sys/fs/cgroup/cgroup.controllers")
         options = linux.command_line(lines("cmdline"), whole=whole("cmdline"))
         log = dmesg.parse(lines("dmesg"), complete=whole("dmesg"), present="dmesg" in found)
