@@ -188,6 +188,6 @@ FAULTS: dict[str, Fault] = {
     "GPU-LKCA": Fault("guest-gpu", _without("modules", "ecdsa_generic")),
     "GPU-PERS": Fault("guest-gpu", _edit("units", " --uvm-persistence-mode", "")),
     "GPU-SMI": Fault("guest-gpu", _edit("nvidia-smi-conf-compute", "State                   : ON", "State  : OFF")),
-    "G-TPM": Fault("guest-vtpm", _edit("sysfs", "tpm_version_major=2", "tpm_version_major=1")),
-    "G-TPMLOG": Fault("guest-vtpm", _without("devices", "-r--r-----")),
+    "G-TPMDEV": Fault("guest-vtpm", _edit("sysfs", "tpm_version_major=2", "tpm_version_major=1")),
+    "G-TPM": Fault("guest-vtpm", _without("devices", "-r--r-----")),
 }

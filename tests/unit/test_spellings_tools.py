@@ -299,10 +299,13 @@ def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
     for devices, verdict, state in (
         (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail", State.CAPABLE),
         (("/dev/tpmrm0",), "unknown", State.UNKNOWN),
+        # agentrust-io/cmcp issue 433, and a probe that was not root
+        ((f"empty: {log}", "/dev/tpmrm0", f"-r--r----- 1 root root 0 Jan  1 00:00 {log}"), "fail", State.CAPABLE),
+        ((f"unread: {log}", "/dev/tpmrm0", f"-r--r----- 1 root root 0 Jan  1 00:00 {log}"), "unknown", State.UNKNOWN),
         (("ls: cannot access '/dev/tpm*': No such file or directory",), "skip", State.ABSENT),
     ):
         found = judge(HostReport.of({**guest, "devices": devices}), catalogue())
-        assert (said(found, "G-TPMLOG").verdict, found.state(Platform.VTPM)) == (verdict, state), devices
+        assert (said(found, "G-TPM").verdict, found.state(Platform.VTPM)) == (verdict, state), devices
 
 
 def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:

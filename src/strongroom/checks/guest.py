@@ -125,7 +125,7 @@ def event_log(report: HostReport, check: Check) -> Finding:
     return warned("no CCEL") if section.complete else unknown(section.why)
 
 
-@judges("G-TPM")
+@judges("G-TPMDEV")
 def tpm(report: HostReport, check: Check) -> Finding:
     """A TPM 2.0, by its resource manager's device."""
     if "/dev/tpmrm0" not in report.nodes:
@@ -136,11 +136,14 @@ def tpm(report: HostReport, check: Check) -> Finding:
     return passed("TPM 2") if major == "2" else failed(f"TPM {major}")
 
 
-@judges("G-TPMLOG")
+@judges("G-TPM")
 def measurements(report: HostReport, check: Check) -> Finding:
     """What the firmware measured: a TPM without it is one that proves nothing yet."""
+    contents = report.contents.get(EVENT_LOG)
+    if contents == "empty":
+        return failed("the firmware's event log is empty")
     if EVENT_LOG in report.nodes:
-        return passed("the firmware's event log")
+        return passed("the firmware's event log") if contents is None else unknown("needs root")
     return failed("no event log of the firmware") if report.lacks(EVENT_LOG) else unknown(report.section("devices").why)
 
 

@@ -18,6 +18,7 @@ _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
 _SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
+_CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
 _LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
@@ -187,6 +188,11 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
             # A terminal gets them side by side.
             found.update({word: Node() for word in line.split() if word not in found})
     return found
+
+
+def contents(lines: Sequence[str]) -> dict[str, str]:
+    """Files of which the probe says that they are ``empty``, or ``unread``: that it could not look."""
+    return {match[2]: match[1] for line in lines if (match := _CONTENTS.match(line))}
 
 
 def absent(lines: Sequence[str]) -> frozenset[str]:

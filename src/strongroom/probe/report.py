@@ -66,6 +66,7 @@ class HostReport:
     modules: frozenset[str] = frozenset()
     nodes: Mapping[str, linux.Node] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
+    contents: Mapping[str, str] = field(default_factory=dict)
     ram: linux.Memory = field(default_factory=linux.Memory)
     dmi: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, linux.Unit] = field(default_factory=dict)
@@ -164,6 +165,7 @@ class HostReport:
             modules=frozenset(name for line in lines("modules") for name in line.split()[:1]),
             nodes=linux.devices(lines("devices")),
             absent=linux.absent(lines("devices")),
+            contents=linux.contents(lines("devices")),
             ram=linux.memory(lines("iomem")),
             dmi=assignments(lines("dmi")),
             units=linux.units(lines("units")),
