@@ -226,6 +226,12 @@ def test_a_file_that_changes_between_plan_and_step_is_left_alone(host: Host) -> 
         ("2.3.4", "version = 4\n", ["/etc/containerd/conf.d/*.toml"], "io.containerd.cri.v1.runtime"),
         ("2.1.0", "version = 2\n", ["/etc/containerd/conf.d/*.toml"], "io.containerd.grpc.v1.cri"),
         ("2.1.0", 'imports = ["conf.d/*.toml"]\nversion = 3\n', ["conf.d/*.toml"], "io.containerd.cri.v1.runtime"),
+        (
+            "2.1.0",
+            'imports = ["/etc/containerd/*.toml"]\nversion = 3\n',  # for Go, no * reaches over a slash
+            ["/etc/containerd/*.toml", "/etc/containerd/conf.d/*.toml"],
+            "io.containerd.cri.v1.runtime",
+        ),
         ("2.1.0", "root = '/x'\n", ["/etc/containerd/conf.d/*.toml"], "cri"),
     ],
 )

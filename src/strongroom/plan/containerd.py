@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from pathlib import PurePosixPath
 from posixpath import join
 from typing import Any
 
@@ -93,6 +93,11 @@ def uses_drop_in(version: tuple[int, int]) -> bool:
     return version >= (2, 0)
 
 
+def imports_of(pattern: str, path: str) -> bool:
+    """Whether a pattern of ``imports`` takes in a file, as Go's filepath.Glob has it: no ``*`` reaches over a slash."""
+    return PurePosixPath(path).match(pattern)
+
+
 def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: list[Setting]) -> list[Setting]:
     """What the main configuration must have: the import where drop-ins work, else the handlers themselves."""
     on = [Setting("lacks", ("disabled_plugins",), name) for name in _PLUGINS]
@@ -103,7 +108,7 @@ def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: 
     theirs = (
         [join("/etc/containerd", str(item)) for item in imports if item != IMPORT] if isinstance(imports, list) else []
     )
-    covered = any(fnmatch(DROP_IN, item) for item in theirs)
+    covered = any(imports_of(item, DROP_IN) for item in theirs)
     return on if covered else [*on, Setting("has", ("imports",), IMPORT)]
 
 
