@@ -269,6 +269,22 @@ def test_of_two_names_for_the_cni_folder_the_owners_is_used(
     assert tomllib.loads(host.drop_in.read_text())["plugins"]["io.containerd.cri.v1.runtime"].get("cni") == ours
 
 
+@pytest.mark.parametrize("version", ["1.7.24", "2.1.0"])
+@pytest.mark.parametrize(
+    "older", ['mirrors."r.example"]\nendpoint = ["x"]', 'configs."r.example".tls]\ninsecure = true']
+)
+def test_mirrors_that_the_owner_names_in_the_older_way_are_not_met_with_ours(
+    host: Host, version: str, older: str
+) -> None:
+    host.version, host.resource = version, Registration("example/pause:1", (SHIM,), "/etc/containerd/certs.d")
+    table = '[plugins."io.containerd.grpc.v1.cri".registry.'
+    host.config.write_text(f"version = 2\n{table}{older}\n")
+    with pytest.raises(StrongroomError, match=r"config\.toml: found plugins.*registry\.(mirrors|configs)"):
+        host.steps()
+    host.config.write_text(f"version = 2\n{table}mirrors]\n{table}configs]\n")  # as "config default" has them
+    host.apply()
+
+
 def test_cri_switched_off_for_docker_is_switched_on_and_off_again(host: Host) -> None:
     before = '#   comments of the package\n\ndisabled_plugins = ["cri"]\n\n#root = "/var/lib/containerd"\n'
     host.config.write_text(before)

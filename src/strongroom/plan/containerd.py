@@ -17,7 +17,7 @@ from typing import Any
 from strongroom.errors import StrongroomError
 from strongroom.model.shims import Shim
 from strongroom.plan.toml_settings import Setting, merge
-from strongroom.plan.toml_text import Path, get
+from strongroom.plan.toml_text import MISSING, Path, dotted, get
 
 CONFIG = "/etc/containerd/config.toml"
 DROP_IN = "/etc/containerd/conf.d/10-strongroom.toml"
@@ -126,6 +126,7 @@ def handler_settings(
     runtimes = (*schema.runtime, "containerd", "runtimes")
     found = [Setting("is", schema.sandbox, sandbox_image), *_cni(version, schema, document)]
     if config_path is not None:
+        _refuse_older_way(document, schema)
         found.append(Setting("is", (*schema.registry, "config_path"), config_path))
     found += [
         Setting("is", (*runtimes, "runc", "runtime_type"), "io.containerd.runc.v2"),
@@ -141,6 +142,21 @@ def handler_settings(
             Setting("is", (*table, "options", "ConfigPath"), shim.config_path),
         ]
     return found
+
+
+def _refuse_older_way(document: dict[str, Any], schema: Schema) -> None:
+    # Beside config_path they are an error, and containerd starts without CRI then (internal/cri/config,
+    # ValidateImageConfig), which "config dump" does not tell.
+    paths: list[Path] = [("mirrors",)]
+    if isinstance(hosts := get(document, (*schema.registry, "configs")), dict):
+        paths += [("configs", name, "tls") for name in hosts]
+    older = [path for one in paths if get(document, path := (*schema.registry, *one)) not in (MISSING, {})]
+    if older:
+        raise StrongroomError(
+            f"{CONFIG}: found {dotted(older[0])}, allowed is none with network.on_hosts and mirrors:"
+            " they are told by config_path, and containerd takes one of the two",
+            hint="move it to hosts.toml files or to network.mirrors and take it out, or leave network.on_hosts out",
+        )
 
 
 def _cni(version: tuple[int, int], schema: Schema, document: dict[str, Any]) -> list[Setting]:

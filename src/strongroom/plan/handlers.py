@@ -177,7 +177,9 @@ class Handlers(Resource):
         places = {f"{folder}/{NAME}" for folder in self.of.drop_ins.values()}
         imports = _imports(now.config)
         wanted = [join(dirname(self.of.config), item) for item in imports]
-        return any(containerd.imports_of(item, place) for place in places for item in wanted) or self.of.merged in imports
+        return (
+            any(containerd.imports_of(item, place) for place in places for item in wanted) or self.of.merged in imports
+        )
 
     def _settings(self, now: _Seen, generation: int) -> list[Any]:
         document = {"version": generation}
