@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from strongroom.catalog.load import hosts
 from strongroom.errors import StrongroomError
 from strongroom.model.platform import Platform
+from strongroom.plan import command_line
 from strongroom.plan.boot_loaders import DROP_IN
 from strongroom.plan.kernel_options import KernelOptions
 from strongroom.plan.resource import Resource
@@ -101,6 +102,17 @@ def test_what_contradicts_is_named_with_its_file_and_nothing_is_changed(
         assert word in f"{error}; {error.hint}"
 
 
+@pytest.mark.parametrize("drop_ins", [True, False])
+def test_what_is_inits_is_not_the_kernels(tmp_path: Path, drop_ins: bool) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub('GRUB_CMDLINE_LINUX="a=1 -- single"\n', reads_drop_ins=drop_ins)
+    rig.apply(wanted())
+    assert all(command_line.missing(wanted().options, line) == [] for line in rig.menu())
+    # The menu has GRUB_CMDLINE_LINUX first, so this one is the kernel's.
+    rig.grub('GRUB_CMDLINE_LINUX="iommu=pt"\nGRUB_CMDLINE_LINUX_DEFAULT="quiet -- single"\n', reads_drop_ins=drop_ins)
+    assert "kernel option iommu=pt" in str(refused(rig, wanted()))
+
+
 @pytest.mark.parametrize("broken", ['GRUB_CMDLINE_LINUX="quiet\n', "exit 3\n", "if true\n", "nonsense |\n"])
 def test_a_broken_file_is_named_and_nothing_is_changed(tmp_path: Path, broken: str) -> None:
     rig = Rig(tmp_path / "h")
@@ -118,7 +130,7 @@ def test_odd_files_are_read_as_grub_reads_them(tmp_path: Path) -> None:
     rig.grub(odd)
     before = rig.snapshot()
     rig.apply(wanted())
-    assert rig.menu()[0] == f'linux\t/vmlinuz-6.12.1 root=/dev/sda1 ro a="b c" x=y {SNP} quiet splash'
+    assert rig.menu()[0] == f'linux\t/vmlinuz-6.12.1 root=/dev/sda1 ro {SNP} a="b c" x=y quiet splash'
     rig.undo(wanted())
     assert rig.snapshot() == before
 
@@ -183,7 +195,7 @@ def test_whatever_the_owner_has_is_there_before_and_after(
     rig.grub(f"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='{' '.join(words)}'\n")
     before = rig.snapshot()
     rig.apply(wanted(Platform.SNP))
-    assert rig.menu()[0].split()[4:] == [*words, *SNP.split(), "quiet"]
+    assert rig.menu()[0].split()[4:] == [*SNP.split(), *words, "quiet"]
     rig.undo(wanted(Platform.SNP))
     assert rig.snapshot() == before
 
