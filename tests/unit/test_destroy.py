@@ -180,8 +180,12 @@ def test_swap_is_only_brought_back_where_we_switched_it_off() -> None:
     assert "s/^# strongroom: //" in step.script
 
 
-def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path, linked: bool) -> None:
     fstab = tmp_path / "fstab"
+    if linked:
+        (tmp_path / "elsewhere").mkdir()
+        fstab.symlink_to("elsewhere/fstab")
     before = "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n"
     fstab.write_text(before)
     fstab.chmod(0o640)
@@ -195,7 +199,7 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
         script = (
             _local(script, tmp_path).replace("/etc/fstab", str(fstab)).replace("/proc/swaps", str(tmp_path / "swaps"))
         )
-        return script.replace(" PATH=", f" PATH={tmp_path}:").replace("$(stat -c %U:%G", "$(stat -c %u:%g")
+        return script.replace(" PATH=", f" PATH={tmp_path}:")
 
     def seen() -> Observed:
         done = subprocess.run(
@@ -213,6 +217,7 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
     (tmp_path / "swaps").write_text("Filename Type Size\n")
     assert SwapOff().steps(seen()) == []
     assert perform(SwapOff().undo(seen())) == "bring swap back as it was, but for /dev/none, gone since"
+    assert fstab.is_symlink() == linked
     assert (fstab.read_text(), fstab.stat().st_mode & 0o777) == (before, 0o640)
     log = (tmp_path / "log").read_text()
     assert f"swapon {tmp_path}/there\n" in log

@@ -214,6 +214,23 @@ def test_upstreams_grub_gets_a_block_and_the_rest_stays_to_the_byte(tmp_path: Pa
     assert rig.snapshot() == before
 
 
+def test_a_linked_file_is_edited_where_it_lies_and_stays_as_closed_as_it_was(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub(DEBIAN, reads_drop_ins=False)
+    link, file = rig.path("/etc/default/grub"), rig.file("/etc/mine/grub", DEBIAN)
+    file.chmod(0o640)
+    link.unlink()
+    link.symlink_to("../mine/grub")
+    before = rig.snapshot()
+    rig.apply(wanted())
+    assert link.is_symlink()
+    assert SNP in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o640
+    rig.undo(wanted())
+    assert link.is_symlink()
+    assert rig.snapshot() == before
+
+
 @pytest.mark.parametrize("end", ["GRUB_TIMEOUT=1", "GRUB_TIMEOUT=1\\\n"])
 def test_nothing_is_added_behind_a_line_that_goes_on(tmp_path: Path, end: str) -> None:
     rig = Rig(tmp_path / "h")

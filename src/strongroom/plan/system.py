@@ -136,7 +136,7 @@ class SwapOff(Resource):
             "swapoff -a\n"
             "if grep -Eqs '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab; then\n"
             "    sed -E 's/^([^#]\\S*\\s+\\S+\\s+swap\\s.*)$/# strongroom: \\1/' /etc/fstab"
-            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            " | rewrite /etc/fstab\nfi\n"
             "for unit in $(systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//'); do\n"
             '    systemctl disable --now "$unit"\ndone'
         )
@@ -150,7 +150,7 @@ class SwapOff(Resource):
         script = (
             "if grep -qs '^# strongroom: ' /etc/fstab; then\n"
             "    sed 's/^# strongroom: //' /etc/fstab"
-            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            " | rewrite /etc/fstab\nfi\n"
             f'systemctl daemon-reload\nwhile read -r what which; do case "$what" in\n'
             '    enable) ! systemctl cat "$which" >/dev/null 2>&1 || systemctl enable -q --now "$which";;\n'
             '    swapon) [ ! -e "$which" ] || grep -q "^$which " /proc/swaps || swapon "$which";;\n'
