@@ -186,7 +186,9 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path,
     if linked:
         (tmp_path / "elsewhere").mkdir()
         fstab.symlink_to("elsewhere/fstab")
-    before = "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n"
+    before = (
+        "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n  UUID=4 none swap"
+    )
     fstab.write_text(before)
     fstab.chmod(0o640)
     (tmp_path / "there").touch()
@@ -214,6 +216,7 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path,
 
     assert perform(SwapOff().steps(seen())).startswith("switch swap off")
     assert "# strongroom: UUID=2 none swap" in fstab.read_text()
+    assert fstab.read_text().endswith("\n# strongroom:   UUID=4 none swap")
     (tmp_path / "swaps").write_text("Filename Type Size\n")
     assert SwapOff().steps(seen()) == []
     assert perform(SwapOff().undo(seen())) == "bring swap back as it was, but for /dev/none, gone since"

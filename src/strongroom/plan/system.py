@@ -81,6 +81,8 @@ class Sysctl(Resource):
 
 
 _SWAP = f"{_ORIGINAL}/swap"
+# A line may be indented, and may end behind the type (fstab(5), getmntent(3)).
+_IN_FSTAB = r"^\s*[^#[:space:]]\S*\s+\S+\s+swap(\s|$)"
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class SwapOff(Resource):
     def read(self) -> str:
         return (
             "sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/active=/'\n"
-            "grep -Es '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab | sed 's/^/fstab=/'\n"
+            f"grep -Es '{_IN_FSTAB}' /etc/fstab | sed 's/^\\s*/fstab=/'\n"
             "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'\n"
             f"if [ -e {_SWAP} ]; then echo kept=yes; while read -r what which; do\n"
             '    case "$what" in enable) systemctl cat "$which" >/dev/null 2>&1;; *) [ -e "$which" ];; esac'
@@ -134,8 +136,8 @@ class SwapOff(Resource):
             "    systemctl list-unit-files --type=swap --state=enabled --no-legend"
             f" | sed 's/ .*//;s/^/enable /'; }} | put {_SWAP} 0600 root:root; fi\n"
             "swapoff -a\n"
-            "if grep -Eqs '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab; then\n"
-            "    sed -E 's/^([^#]\\S*\\s+\\S+\\s+swap\\s.*)$/# strongroom: \\1/' /etc/fstab"
+            f"if grep -Eqs '{_IN_FSTAB}' /etc/fstab; then\n"
+            f"    sed -E '/{_IN_FSTAB}/s/^/# strongroom: /' /etc/fstab"
             " | rewrite /etc/fstab\nfi\n"
             "for unit in $(systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//'); do\n"
             '    systemctl disable --now "$unit"\ndone'
