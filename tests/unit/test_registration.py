@@ -180,6 +180,17 @@ def test_a_step_cut_off_before_the_edit_costs_nothing(host: Host) -> None:
     assert host.config.read_text() == DEBIAN
 
 
+def test_what_its_owner_makes_of_a_file_that_we_could_not_edit_is_theirs(host: Host) -> None:
+    host.config.write_text(f"{DEBIAN}# refuse-me\n")
+    assert host.run(carry_out(host.steps())).returncode == 1
+    mended = DEBIAN.replace('cri"]\n', 'cri"]\n    sandbox_image = "theirs"\n')
+    host.config.write_text(mended)
+    host.apply()
+    assert "example/pause:1" in host.config.read_text()
+    host.destroy()
+    assert host.config.read_text() == mended
+
+
 def test_an_undo_cut_off_before_its_restart_is_seen_by_both_ways_on(host: Host) -> None:
     host.config.write_text(DEBIAN)
     host.apply()

@@ -82,6 +82,16 @@ class _Seen:
             leftover="leftover" in now,
         )
 
+    @property
+    def edited(self) -> Record | None:
+        """What we know of our edits, if any of them is in the file: the record is written first, and the edit may have been
+        refused or cut off. Then the file is its owner's alone, whatever they have made of it since.
+        """
+        text, before = parse(self.config or "", CONFIG), parse(self.original, CONFIG)
+        if self.record is None or not self.record.settings:
+            return self.record
+        return self.record if any(one.holds(text) > one.holds(before) for one in self.record.settings) else None
+
 
 def _text(encoded: str | None, where: str) -> str | None:
     try:
@@ -147,7 +157,7 @@ class Registration(Resource):
         if containerd.uses_drop_in(version):
             file = File(DROP_IN, containerd.drop_in(document, handlers))
             out += [replace(step, resource=self.key) for step in file.steps(now.drop_in)]
-        ours = now.record.settings if now.record else ()
+        ours = now.edited.settings if now.edited else ()
         stale = [setting for setting in ours if setting not in wanted and setting.path not in _paths(wanted)]
         edited = merge(unmerge(text, now.original, stale, CONFIG), wanted, CONFIG)
         if edited != now.config:
@@ -170,7 +180,7 @@ class Registration(Resource):
         return tuple(setting for setting in wanted if setting in ours or not setting.holds(document))
 
     def _edit(self, now: _Seen, edited: str, owned: tuple[Setting, ...], version: tuple[int, int]) -> Step:
-        before = now.record
+        before = now.edited
         pristine = before is None or now.config == (None if before.absent else now.original)
         only_ours = pristine or (before is not None and before.only_ours and _is_written(now.config, before))
         last = [_sum(now.config)] if now.config is not None and only_ours and not pristine else []
