@@ -14,7 +14,7 @@ from strongroom.errors import StrongroomError
 from strongroom.model.platform import Platform
 from strongroom.plan import command_line
 from strongroom.plan.boot_loaders import DROP_IN
-from strongroom.plan.kernel_options import KernelOptions
+from strongroom.plan.kernel_options import KernelOptions, option
 from strongroom.plan.resource import Resource
 from strongroom.plan.script import carry_out, token
 from tests.rig import Rig
@@ -100,6 +100,13 @@ def test_what_contradicts_is_named_with_its_file_and_nothing_is_changed(
     error = refused(rig, wanted())
     for word in words:
         assert word in f"{error}; {error.hint}"
+
+
+def test_what_the_inventory_asks_for_is_refused_as_well(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub(DEBIAN)
+    asked = KernelOptions((*wanted().options, option("iommu=pt", "asked for")), wanted().refused)
+    assert "host.kernel_options: found iommu=pt: the kernel gives SEV-SNP up" in str(refused(rig, asked))
 
 
 @pytest.mark.parametrize("drop_ins", [True, False])
