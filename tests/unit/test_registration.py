@@ -180,6 +180,27 @@ def test_a_step_cut_off_before_the_edit_costs_nothing(host: Host) -> None:
     assert host.config.read_text() == DEBIAN
 
 
+def test_an_edit_that_was_never_made_leaves_nothing_to_destroy(host: Host) -> None:
+    host.config.write_text(f"{DEBIAN}# refuse-me\n")
+    assert host.run(carry_out(host.steps())).returncode == 1
+    assert host.destroy() == ["forget the copy of /etc/containerd/config.toml, which is as it was"]
+    assert not (host.root / "systemctl.log").exists()
+    assert host.config.read_text() == f"{DEBIAN}# refuse-me\n"
+
+
+def test_an_edit_that_was_cut_off_in_the_middle_of_ours_is_ours(host: Host) -> None:
+    host.config.write_text(DEBIAN)
+    host.version = "2.1.0"
+    host.apply()
+    host.version = "1.7.24"
+    step = host.steps()[-1]
+    cut = Step(step.resource, step.sentence, step.script[: step.script.rindex("mv -f")] + "exit 9")
+    assert host.run(carry_out([cut])).returncode == 9
+    host.apply()
+    host.destroy()
+    assert host.config.read_text() == DEBIAN
+
+
 def test_what_its_owner_makes_of_a_file_that_we_could_not_edit_is_theirs(host: Host) -> None:
     host.config.write_text(f"{DEBIAN}# refuse-me\n")
     assert host.run(carry_out(host.steps())).returncode == 1
