@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from strongroom.model.platform import Platform
 from strongroom.plan import command_line
 from strongroom.plan.boot_loaders import DROP_IN
 from strongroom.plan.kernel_options import KernelOptions, option
-from strongroom.plan.resource import Resource
+from strongroom.plan.resource import Resource, Step
 from strongroom.plan.script import carry_out, token
 from tests.rig import Rig
 
@@ -297,6 +298,27 @@ def test_a_kernel_that_came_since_loses_ours_too(tmp_path: Path) -> None:
     assert f"options {RHEL}\n" in rig.read("/boot/loader/entries/id-b.conf")
 
 
+def cut(rig: Rig, step: Step, before: str) -> None:
+    """Power goes before a line of a step."""
+    script = f"{step.script.partition(before)[0]}exit 9"
+    assert rig.run(carry_out([replace(step, script=script)])).returncode == 9
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("before", ["rm -f /var/lib/strongroom/original/kernel-options/after", '[ "$(uname -m)'])
+def test_grubbys_files_are_as_before_also_where_it_was_cut_off(tmp_path: Path, before: str, again: bool) -> None:
+    rig, resource = Rig(tmp_path / "h"), wanted()
+    rig.grubby(a=RHEL, b=f"{RHEL} kvm_amd.sev=1")
+    rig.file("/etc/default/grub", 'GRUB_CMDLINE_LINUX="x  y"\n')
+    was = rig.snapshot()
+    (step,) = rig.steps(resource)
+    cut(rig, step, before)
+    if again:
+        rig.apply(resource)
+    rig.undo(resource)
+    assert rig.snapshot() == was
+
+
 def test_grubbys_contradiction_is_named(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "h")
     rig.grubby(a=f"{RHEL} amd_iommu=off")
@@ -332,6 +354,18 @@ def test_systemd_boots_entries_are_made_from_the_file(tmp_path: Path, shell: lis
     rig.file("/proc/cmdline", f"root=/dev/sda1 ro quiet {'kvm_intel.tdx=1 nohibernate'}\n")  # booted with it
     rig.undo(resource)
     assert rig.snapshot() == before
+
+
+def test_a_file_that_was_not_there_goes_also_where_undoing_was_cut_off(tmp_path: Path) -> None:
+    rig, resource = Rig(tmp_path / "h"), wanted(Platform.TDX)
+    rig.cpu("GenuineIntel")
+    rig.systemd_boot(None)
+    rig.apply(resource)
+    (step,) = resource.undo(rig.look(resource)[resource.key])
+    cut(rig, step, "rm -f /etc/kernel/cmdline")
+    assert rig.path("/etc/kernel/cmdline").exists()
+    rig.undo(resource)
+    assert not rig.path("/etc/kernel/cmdline").exists()
 
 
 def test_systemd_boot_drift(tmp_path: Path) -> None:
