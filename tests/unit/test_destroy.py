@@ -131,6 +131,17 @@ def _as_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.test_plan._local", _local)
 
 
+@pytest.mark.parametrize(("name", "goes"), [("swap", False), ("containerd.service.new", True)])
+def test_a_copy_that_was_cut_off_keeps_nothing_back(tmp_path: Path, name: str, goes: bool) -> None:
+    (tmp_path / "state" / "original").mkdir(parents=True)
+    (tmp_path / "state" / "original" / name).touch()
+    (step,) = Home().undo(Observed(("there=/var/lib/strongroom",)))
+    script = _local(carry_out([step]), tmp_path).replace("/opt/strongroom", str(tmp_path / "opt"))
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is goes
+    assert (tmp_path / "state").exists() is not goes
+
+
 def _local(script: str, root: Path) -> str:
     script = script.replace("root:root", f"{os.getuid()}:{os.getgid()}")
     return script.replace("/var/lib/strongroom", str(root / "state")).replace(
