@@ -182,6 +182,10 @@ def test_the_value_before_the_first_change_is_kept_and_no_later_one(tmp_path: Pa
         done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "state" / "original" / "sysctl" / "x").read_text() == "7\n"
+    (tmp_path / "sysctl").write_text(f"#!/bin/sh\necho 5 > {tmp_path}/sys/x\n")  # as much as it has room for
+    done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.partition(":")[0]) == (1, "x")
+    assert "asked for 9, and the kernel has made it 5" in done.stderr
 
 
 def test_swap_is_only_brought_back_where_we_switched_it_off() -> None:
