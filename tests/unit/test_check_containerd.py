@@ -62,6 +62,7 @@ def test_the_probe_reads_the_program_of_the_unit_and_not_its_configuration(tmp_p
     for file in tmp_path.iterdir():
         file.chmod(0o755)
     script = files("strongroom").joinpath("probe", "probe.sh").read_text()
+    script = script.replace("[ -d /run/systemd/system ]", "true")  # this machine may run none
     env = {**os.environ, "PROBE_PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=env, check=True)
     assert HostReport.parse(done.stdout.splitlines()).containerd == {

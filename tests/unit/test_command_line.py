@@ -73,6 +73,7 @@ def test_any_text_is_read_and_its_words_are_where_they_are_said_to_be(text: str)
         ("ro -- kvm_intel.tdx=0", False, []),  # init's
         ("iommu=pt kvm_intel.tdx=1", True, ["iommu=pt"]),
         ("iommu=nopt", False, []),
+        ("iommu=nomerge,pt kvm_intel.tdx=1", True, ["iommu=nomerge,pt"]),
         ('note="iommu=pt kvm_intel.tdx=1"', False, []),
     ],
 )

@@ -131,6 +131,17 @@ def _as_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.test_plan._local", _local)
 
 
+@pytest.mark.parametrize(("name", "goes"), [("swap", False), ("containerd.service.new", True)])
+def test_a_copy_that_was_cut_off_keeps_nothing_back(tmp_path: Path, name: str, goes: bool) -> None:
+    (tmp_path / "state" / "original").mkdir(parents=True)
+    (tmp_path / "state" / "original" / name).touch()
+    (step,) = Home().undo(Observed(("there=/var/lib/strongroom",)))
+    script = _local(carry_out([step]), tmp_path).replace("/opt/strongroom", str(tmp_path / "opt"))
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is goes
+    assert (tmp_path / "state").exists() is not goes
+
+
 def _local(script: str, root: Path) -> str:
     script = script.replace("root:root", f"{os.getuid()}:{os.getgid()}")
     return script.replace("/var/lib/strongroom", str(root / "state")).replace(
@@ -171,6 +182,10 @@ def test_the_value_before_the_first_change_is_kept_and_no_later_one(tmp_path: Pa
         done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "state" / "original" / "sysctl" / "x").read_text() == "7\n"
+    (tmp_path / "sysctl").write_text(f"#!/bin/sh\necho 5 > {tmp_path}/sys/x\n")  # as much as it has room for
+    done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.partition(":")[0]) == (1, "x")
+    assert "asked for 9, and the kernel has made it 5" in done.stderr
 
 
 def test_swap_is_only_brought_back_where_we_switched_it_off() -> None:
@@ -180,9 +195,15 @@ def test_swap_is_only_brought_back_where_we_switched_it_off() -> None:
     assert "s/^# strongroom: //" in step.script
 
 
-def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path, linked: bool) -> None:
     fstab = tmp_path / "fstab"
-    before = "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n"
+    if linked:
+        (tmp_path / "elsewhere").mkdir()
+        fstab.symlink_to("elsewhere/fstab")
+    before = (
+        "# theirs\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n  UUID=4 none swap"
+    )
     fstab.write_text(before)
     fstab.chmod(0o640)
     (tmp_path / "there").touch()
@@ -195,7 +216,7 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
         script = (
             _local(script, tmp_path).replace("/etc/fstab", str(fstab)).replace("/proc/swaps", str(tmp_path / "swaps"))
         )
-        return script.replace(" PATH=", f" PATH={tmp_path}:").replace("$(stat -c %U:%G", "$(stat -c %u:%g")
+        return script.replace(" PATH=", f" PATH={tmp_path}:")
 
     def seen() -> Observed:
         done = subprocess.run(
@@ -210,9 +231,11 @@ def test_fstab_is_the_same_to_the_byte_after_swap_was_off_and_on(tmp_path: Path)
 
     assert perform(SwapOff().steps(seen())).startswith("switch swap off")
     assert "# strongroom: UUID=2 none swap" in fstab.read_text()
+    assert fstab.read_text().endswith("\n# strongroom:   UUID=4 none swap")
     (tmp_path / "swaps").write_text("Filename Type Size\n")
     assert SwapOff().steps(seen()) == []
     assert perform(SwapOff().undo(seen())) == "bring swap back as it was, but for /dev/none, gone since"
+    assert fstab.is_symlink() == linked
     assert (fstab.read_text(), fstab.stat().st_mode & 0o777) == (before, 0o640)
     log = (tmp_path / "log").read_text()
     assert f"swapon {tmp_path}/there\n" in log

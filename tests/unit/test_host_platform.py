@@ -297,6 +297,13 @@ def test_another_hosts_pccs_is_as_good(tmp_path: Path) -> None:
     assert len(told()) == 1
     rig.file("/etc/sgx_default_qcnl.conf", '{"pccs_url": "https://localhost:8081/sgx/certification/v4/"}\n')
     assert len(told()) == 1
+    # As libsgx-dcap-default-qpl lays it down.
+    rig.file("/etc/sgx_default_qcnl.conf", (
+        '{\n  //PCCS server address\n  "pccs_url": "https://localhost:8081/sgx/certification/v4/"\n'
+        "  // Certificates will always use the PCCS described in pccs_url.  When collateral_service is not defined, both \n"
+        "  // PCK Certs and verification collateral will be retrieved using pccs_url  \n}\n"
+    ))  # fmt: skip
+    assert len(told()) == 1
     rig.file("/etc/sgx_default_qcnl.conf", '{"pccs_url": "https://pccs.example.org:8081/sgx/certification/v4/"}\n')
     assert told() == []
 

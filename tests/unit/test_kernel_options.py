@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from strongroom.catalog.load import hosts
 from strongroom.errors import StrongroomError
 from strongroom.model.platform import Platform
+from strongroom.plan import command_line
 from strongroom.plan.boot_loaders import DROP_IN
-from strongroom.plan.kernel_options import KernelOptions
-from strongroom.plan.resource import Resource
+from strongroom.plan.kernel_options import KernelOptions, option
+from strongroom.plan.resource import Resource, Step
 from strongroom.plan.script import carry_out, token
 from tests.rig import Rig
 
@@ -101,6 +103,24 @@ def test_what_contradicts_is_named_with_its_file_and_nothing_is_changed(
         assert word in f"{error}; {error.hint}"
 
 
+def test_what_the_inventory_asks_for_is_refused_as_well(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub(DEBIAN)
+    asked = KernelOptions((*wanted().options, option("iommu=pt", "asked for")), wanted().refused)
+    assert "host.kernel_options: found iommu=pt: the kernel gives SEV-SNP up" in str(refused(rig, asked))
+
+
+@pytest.mark.parametrize("drop_ins", [True, False])
+def test_what_is_inits_is_not_the_kernels(tmp_path: Path, drop_ins: bool) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub('GRUB_CMDLINE_LINUX="a=1 -- single"\n', reads_drop_ins=drop_ins)
+    rig.apply(wanted())
+    assert all(command_line.missing(wanted().options, line) == [] for line in rig.menu())
+    # The menu has GRUB_CMDLINE_LINUX first, so this one is the kernel's.
+    rig.grub('GRUB_CMDLINE_LINUX="iommu=pt"\nGRUB_CMDLINE_LINUX_DEFAULT="quiet -- single"\n', reads_drop_ins=drop_ins)
+    assert "kernel option iommu=pt" in str(refused(rig, wanted()))
+
+
 @pytest.mark.parametrize("broken", ['GRUB_CMDLINE_LINUX="quiet\n', "exit 3\n", "if true\n", "nonsense |\n"])
 def test_a_broken_file_is_named_and_nothing_is_changed(tmp_path: Path, broken: str) -> None:
     rig = Rig(tmp_path / "h")
@@ -118,7 +138,7 @@ def test_odd_files_are_read_as_grub_reads_them(tmp_path: Path) -> None:
     rig.grub(odd)
     before = rig.snapshot()
     rig.apply(wanted())
-    assert rig.menu()[0] == f'linux\t/vmlinuz-6.12.1 root=/dev/sda1 ro a="b c" x=y {SNP} quiet splash'
+    assert rig.menu()[0] == f'linux\t/vmlinuz-6.12.1 root=/dev/sda1 ro {SNP} a="b c" x=y quiet splash'
     rig.undo(wanted())
     assert rig.snapshot() == before
 
@@ -183,7 +203,7 @@ def test_whatever_the_owner_has_is_there_before_and_after(
     rig.grub(f"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='{' '.join(words)}'\n")
     before = rig.snapshot()
     rig.apply(wanted(Platform.SNP))
-    assert rig.menu()[0].split()[4:] == [*words, *SNP.split(), "quiet"]
+    assert rig.menu()[0].split()[4:] == [*SNP.split(), *words, "quiet"]
     rig.undo(wanted(Platform.SNP))
     assert rig.snapshot() == before
 
@@ -199,6 +219,23 @@ def test_upstreams_grub_gets_a_block_and_the_rest_stays_to_the_byte(tmp_path: Pa
     assert rig.read("/etc/default/grub").startswith(DEBIAN)
     assert all(SNP in line for line in rig.menu())
     rig.undo(wanted())
+    assert rig.snapshot() == before
+
+
+def test_a_linked_file_is_edited_where_it_lies_and_stays_as_closed_as_it_was(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "h")
+    rig.grub(DEBIAN, reads_drop_ins=False)
+    link, file = rig.path("/etc/default/grub"), rig.file("/etc/mine/grub", DEBIAN)
+    file.chmod(0o640)
+    link.unlink()
+    link.symlink_to("../mine/grub")
+    before = rig.snapshot()
+    rig.apply(wanted())
+    assert link.is_symlink()
+    assert SNP in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o640
+    rig.undo(wanted())
+    assert link.is_symlink()
     assert rig.snapshot() == before
 
 
@@ -261,6 +298,27 @@ def test_a_kernel_that_came_since_loses_ours_too(tmp_path: Path) -> None:
     assert f"options {RHEL}\n" in rig.read("/boot/loader/entries/id-b.conf")
 
 
+def cut(rig: Rig, step: Step, before: str) -> None:
+    """Power goes before a line of a step."""
+    script = f"{step.script.partition(before)[0]}exit 9"
+    assert rig.run(carry_out([replace(step, script=script)])).returncode == 9
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("before", ["rm -f /var/lib/strongroom/original/kernel-options/after", '[ "$(uname -m)'])
+def test_grubbys_files_are_as_before_also_where_it_was_cut_off(tmp_path: Path, before: str, again: bool) -> None:
+    rig, resource = Rig(tmp_path / "h"), wanted()
+    rig.grubby(a=RHEL, b=f"{RHEL} kvm_amd.sev=1")
+    rig.file("/etc/default/grub", 'GRUB_CMDLINE_LINUX="x  y"\n')
+    was = rig.snapshot()
+    (step,) = rig.steps(resource)
+    cut(rig, step, before)
+    if again:
+        rig.apply(resource)
+    rig.undo(resource)
+    assert rig.snapshot() == was
+
+
 def test_grubbys_contradiction_is_named(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "h")
     rig.grubby(a=f"{RHEL} amd_iommu=off")
@@ -296,6 +354,18 @@ def test_systemd_boots_entries_are_made_from_the_file(tmp_path: Path, shell: lis
     rig.file("/proc/cmdline", f"root=/dev/sda1 ro quiet {'kvm_intel.tdx=1 nohibernate'}\n")  # booted with it
     rig.undo(resource)
     assert rig.snapshot() == before
+
+
+def test_a_file_that_was_not_there_goes_also_where_undoing_was_cut_off(tmp_path: Path) -> None:
+    rig, resource = Rig(tmp_path / "h"), wanted(Platform.TDX)
+    rig.cpu("GenuineIntel")
+    rig.systemd_boot(None)
+    rig.apply(resource)
+    (step,) = resource.undo(rig.look(resource)[resource.key])
+    cut(rig, step, "rm -f /etc/kernel/cmdline")
+    assert rig.path("/etc/kernel/cmdline").exists()
+    rig.undo(resource)
+    assert not rig.path("/etc/kernel/cmdline").exists()
 
 
 def test_systemd_boot_drift(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ version = 2
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
 """
+RUNTIMES = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes]'
 PLACES = re.compile(r"(?<![\w/.*])/(opt|etc|var)/")
 OURS = Leftovers(("kata-qemu-snp",))
 
@@ -129,6 +130,8 @@ def test_a_drop_in_of_ours_that_somebody_spoiled_is_drift_and_no_conflict(host: 
         ("/etc/crio/crio.conf.d/99-kata-deploy", CRIO, "kata-deploy"),
         ("/etc/containerd/config.toml", f"version = 3\n{KATA_DEPLOY}", "somebody"),
         ("/etc/containerd/config.toml", KATA_DEPLOY.replace("kata-qemu-snp]", "'kata-qemu-snp'] # x", 1), "somebody"),
+        ("/etc/containerd/config.toml", f"{RUNTIMES}\n  kata-qemu-snp = {{runtime_type = 'x'}}\n", "somebody"),
+        ("/etc/containerd/config.toml", f'{RUNTIMES}\n"kata-qemu-snp".runtime_type = "x"\n', "somebody"),
     ],
 )
 def test_a_handler_of_the_same_name_is_refused_with_its_file(host: Host, file: str, text: str, who: str) -> None:

@@ -117,4 +117,4 @@ def test_grub_mkconfig(tmp_path: Path) -> None:
     assert "grub.d" in lines
     entries = [line for line in lines if line.startswith("linux")]
     assert len(entries) > 2
-    assert all("a=1 kvm_intel.tdx=1 nohibernate" in entry for entry in entries)
+    assert all("kvm_intel.tdx=1 nohibernate a=1" in entry for entry in entries)

@@ -180,6 +180,38 @@ def test_a_step_cut_off_before_the_edit_costs_nothing(host: Host) -> None:
     assert host.config.read_text() == DEBIAN
 
 
+def test_an_edit_that_was_never_made_leaves_nothing_to_destroy(host: Host) -> None:
+    host.config.write_text(f"{DEBIAN}# refuse-me\n")
+    assert host.run(carry_out(host.steps())).returncode == 1
+    assert host.destroy() == ["forget the copy of /etc/containerd/config.toml, which is as it was"]
+    assert not (host.root / "systemctl.log").exists()
+    assert host.config.read_text() == f"{DEBIAN}# refuse-me\n"
+
+
+def test_an_edit_that_was_cut_off_in_the_middle_of_ours_is_ours(host: Host) -> None:
+    host.config.write_text(DEBIAN)
+    host.version = "2.1.0"
+    host.apply()
+    host.version = "1.7.24"
+    step = host.steps()[-1]
+    cut = Step(step.resource, step.sentence, step.script[: step.script.rindex("mv -f")] + "exit 9")
+    assert host.run(carry_out([cut])).returncode == 9
+    host.apply()
+    host.destroy()
+    assert host.config.read_text() == DEBIAN
+
+
+def test_what_its_owner_makes_of_a_file_that_we_could_not_edit_is_theirs(host: Host) -> None:
+    host.config.write_text(f"{DEBIAN}# refuse-me\n")
+    assert host.run(carry_out(host.steps())).returncode == 1
+    mended = DEBIAN.replace('cri"]\n', 'cri"]\n    sandbox_image = "theirs"\n')
+    host.config.write_text(mended)
+    host.apply()
+    assert "example/pause:1" in host.config.read_text()
+    host.destroy()
+    assert host.config.read_text() == mended
+
+
 def test_an_undo_cut_off_before_its_restart_is_seen_by_both_ways_on(host: Host) -> None:
     host.config.write_text(DEBIAN)
     host.apply()
@@ -226,6 +258,12 @@ def test_a_file_that_changes_between_plan_and_step_is_left_alone(host: Host) -> 
         ("2.3.4", "version = 4\n", ["/etc/containerd/conf.d/*.toml"], "io.containerd.cri.v1.runtime"),
         ("2.1.0", "version = 2\n", ["/etc/containerd/conf.d/*.toml"], "io.containerd.grpc.v1.cri"),
         ("2.1.0", 'imports = ["conf.d/*.toml"]\nversion = 3\n', ["conf.d/*.toml"], "io.containerd.cri.v1.runtime"),
+        (
+            "2.1.0",
+            'imports = ["/etc/containerd/*.toml"]\nversion = 3\n',  # for Go, no * reaches over a slash
+            ["/etc/containerd/*.toml", "/etc/containerd/conf.d/*.toml"],
+            "io.containerd.cri.v1.runtime",
+        ),
         ("2.1.0", "root = '/x'\n", ["/etc/containerd/conf.d/*.toml"], "cri"),
     ],
 )
@@ -261,6 +299,22 @@ def test_of_two_names_for_the_cni_folder_the_owners_is_used(
     host.config.write_text(f'version = 3\n[plugins."io.containerd.cri.v1.runtime".cni]\n{cni}')
     host.apply()
     assert tomllib.loads(host.drop_in.read_text())["plugins"]["io.containerd.cri.v1.runtime"].get("cni") == ours
+
+
+@pytest.mark.parametrize("version", ["1.7.24", "2.1.0"])
+@pytest.mark.parametrize(
+    "older", ['mirrors."r.example"]\nendpoint = ["x"]', 'configs."r.example".tls]\ninsecure = true']
+)
+def test_mirrors_that_the_owner_names_in_the_older_way_are_not_met_with_ours(
+    host: Host, version: str, older: str
+) -> None:
+    host.version, host.resource = version, Registration("example/pause:1", (SHIM,), "/etc/containerd/certs.d")
+    table = '[plugins."io.containerd.grpc.v1.cri".registry.'
+    host.config.write_text(f"version = 2\n{table}{older}\n")
+    with pytest.raises(StrongroomError, match=r"config\.toml: found plugins.*registry\.(mirrors|configs)"):
+        host.steps()
+    host.config.write_text(f"version = 2\n{table}mirrors]\n{table}configs]\n")  # as "config default" has them
+    host.apply()
 
 
 def test_cri_switched_off_for_docker_is_switched_on_and_off_again(host: Host) -> None:

@@ -175,6 +175,8 @@ def test_each_refusal_is_a_line_that_names_it(
         ({"memory_mib": 1}, ["runtime.settings.qemu.memory_mib: found 1"]),
         ({"vcpus": "two"}, ["runtime.settings.qemu.vcpus: found 'two'"]),
         ({"kernel_params": ['a" b']}, ["runtime.settings.qemu.kernel_params.0: found"]),
+        ({"kernel_params": ["a=\N{SLIGHTLY SMILING FACE}"]}, ["runtime.settings.qemu.kernel_params.0: found"]),
+        ({"kernel_params": ["a=\0"]}, ["runtime.settings.qemu.kernel_params.0: found"]),
         ({"kbs": "kbs:8080"}, ["runtime.settings.qemu.kbs: found 'kbs:8080'"]),
         ({"image_pull": "guests"}, ["image_pull: found 'guests'", "did you mean 'guest'?"]),
         ({"kernel_params": ["agent.aa_kbc_params=x"]}, ["agent.aa_kbc_params is what kbs sets"]),

@@ -186,9 +186,10 @@ def test_the_probe_tells_which_units_run(tmp_path: Path) -> None:
         "for unit; do case $unit in k3s-agent|crio) echo ActiveState=active;; *) echo ActiveState=inactive;; esac; echo; done\n"
     )
     systemctl.chmod(0o755)
+    script = probe_script().replace("[ -d /run/systemd/system ]", "true")  # this machine may run none
     environment = {**os.environ, "PROBE_PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(
-        ["sh", "-s"], input=probe_script(), capture_output=True, text=True, env=environment, check=True, timeout=120
+        ["sh", "-s"], input=script, capture_output=True, text=True, env=environment, check=True, timeout=120
     )
     report = HostReport.parse(done.stdout.splitlines())
     assert {line for line in report.roles or () if line.startswith("unit:")} == {"unit:k3s-agent", "unit:crio"}

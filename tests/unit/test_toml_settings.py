@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from typing import Any
 
@@ -221,6 +222,24 @@ def test_a_plugin_that_was_switched_off_is_on_and_off_again() -> None:
     after = merge(before, OURS, "config.toml")
     assert 'disabled_plugins = ["x", "y"] # as packaged\n' in after
     assert unmerge(after, before, OURS, "config.toml").strip() == before.strip()
+
+
+@pytest.mark.parametrize(
+    ("array", "lines"),
+    [
+        ('[\n  "cri", # as Docker has it\n  "x", # ours\n]', ["  # as Docker has it", '  "x", # ours']),
+        ('[\n  # as Docker has it\n  "cri",\n  "x" # ours\n]', ["  # as Docker has it", '  "x" # ours']),
+        ("[ # as Docker has it\n  'cri', 'a # b' ] # and more", ["[ # as Docker has it", "] # and more"]),
+    ],
+)
+def test_comments_inside_a_list_stay(array: str, lines: list[str]) -> None:
+    before = f"disabled_plugins = {array}\nimports = {array}\n"
+    after = merge(before, OURS, "config.toml")
+    for line in lines:
+        assert line in after.partition("imports")[0]
+    back = unmerge(after, before, OURS, "config.toml")
+    assert tomllib.loads(back) == tomllib.loads(before)
+    assert re.findall("# [a-zA-Z ]*", back) == re.findall("# [a-zA-Z ]*", before)
 
 
 @pytest.mark.parametrize(

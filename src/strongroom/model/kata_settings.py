@@ -9,7 +9,8 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from strongroom.model.bundle import Frozen
 
 #: One word of a kernel's command line, or of an annotation's pattern: it goes into TOML strings that Kata splits at blanks.
-Word = Annotated[str, Field(pattern=r'^[^\s"\\]+$', max_length=256)]
+#: Printable ASCII alone: of a control character, or of one beyond 16 bits, no TOML comes that Kata reads.
+Word = Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$", max_length=256)]
 
 
 class ShimSettings(Frozen):
@@ -27,7 +28,7 @@ class ShimSettings(Frozen):
     )
     kbs: str | None = Field(
         None,
-        pattern=r'^https?://[^\s"\\]+$',
+        pattern=r"^https?://[!#-\[\]-~]+$",
         description="URL of Trustee's key broker, as the guest reaches it",
     )
     annotations: tuple[Word, ...] | None = Field(

@@ -117,7 +117,8 @@ class _EditedFile(BootLoader):
         note, now = Note.of(facts), facts.text("config")
         if note is None:
             return f"{self.regenerate}\n{FORGET}" if facts.seen.interrupted else None
-        pristine = note.only_ours and digest(now) in note.written
+        # The base is what an undo writes first where there was no file; it can be cut off behind that.
+        pristine = note.only_ours and (digest(now) in note.written or (note.absent and now == note.base))
         if now is None:
             back = ""
         elif pristine and note.absent:

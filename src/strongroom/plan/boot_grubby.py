@@ -69,7 +69,7 @@ class Grubby(BootLoader):
             new = [word for word in ours if word not in have and word in line.split()]
             if new:
                 theirs[kernel] = [*theirs.get(kernel, []), *new]
-        script = self._keep(first=note is None) + Note(tuple(ours), theirs=theirs).put()
+        script = f"{self._keep(first=note is None)}rm -f {KEPT}/after\n" + Note(tuple(ours), theirs=theirs).put()
         if stale:
             script += f"grubby --update-kernel=ALL --remove-args={quote(' '.join(stale))}\n"
         if ours:
@@ -85,9 +85,10 @@ class Grubby(BootLoader):
                 f"for f in {self._EDITED}; do [ ! -f $f ] || {{ mkdir -p {KEPT}/files$(dirname $f);"
                 f" cp -a $f {KEPT}/files$f; }}; done; sync -f {KEPT}\n"
             )
-        # What others have edited since is theirs, and is not overwritten with what it was: its copy goes.
+        # What others have edited since is theirs, and is not overwritten with what it was: its copy goes. Without the sums
+        # of after our edit, that one was cut off, and what differs is ours.
         return (
-            f"rm -f {KEPT}/marked; find {KEPT}/files -type f | while read -r k; do f=${{k#{KEPT}/files}}\n"
+            f"rm -f {KEPT}/marked; [ ! -e {KEPT}/after ] || find {KEPT}/files -type f | while read -r k; do f=${{k#{KEPT}/files}}\n"
             f'    cmp -s "$k" "$f" || grep -qxF "$(sha256sum < "$f" | cut -c1-64) $f" {KEPT}/after || rm -f "$k"; done\n'
         )
 
@@ -99,8 +100,8 @@ class Grubby(BootLoader):
 
     def undo(self, facts: Facts) -> str | None:
         note = Note.of(facts)
-        if note is None:
-            return None
+        if note is None:  # copies of a step that was cut off before its note
+            return FORGET if facts.seen.interrupted else None
         script = ""
         if note.ours:
             script = f"grubby --update-kernel=ALL --remove-args={quote(' '.join(note.ours))}\n"

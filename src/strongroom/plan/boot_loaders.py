@@ -143,7 +143,7 @@ class _Grub(BootLoader):
     def read(self) -> str:
         # As grub-mkconfig does it, but in a shell of its own, which a broken file can end and not hang.
         program = (
-            f'{self.settings}\nprintf "%s %s" "$GRUB_CMDLINE_LINUX_DEFAULT" "$GRUB_CMDLINE_LINUX"; printf "\\n{_MARK}"'
+            f'{self.settings}\nprintf "%s %s" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT"; printf "\\n{_MARK}"'
         )
         evaluate = f"timeout 10 sh -c {quote(program)} sh"
         section = "/^### BEGIN .*10_linux ###$/,/^### END /"
@@ -163,8 +163,8 @@ class _Grub(BootLoader):
 
     @staticmethod
     def lines(ours: Sequence[str]) -> str:
-        """The setting, added to what earlier files say."""
-        return f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {" ".join(ours)}"\n'
+        """The setting, before what earlier files say: behind a ``--`` of theirs it would be init's."""
+        return f'GRUB_CMDLINE_LINUX="{" ".join(ours)} $GRUB_CMDLINE_LINUX"\n'
 
     def _evaluated(self, facts: Facts, key: str) -> str:
         text = facts.text(key) or ""

@@ -79,7 +79,8 @@ def contradictions(wanted: Sequence[KernelOption], refused: Sequence[RefusedOpti
                 found[word.text] = Contradiction(word.text, option.why, f"make it {option.text}, or take it out")
     for one in refused:
         for word in named(words, one.name):
-            if not one.values or word.value in one.values:
+            # The kernel takes a list, and each word of it counts (arch/x86/kernel/pci-dma.c, iommu_setup).
+            if not one.values or not set(one.values).isdisjoint((word.value or "").split(",")):
                 found[word.text] = Contradiction(word.text, one.why, "take it out")
     return list(found.values())
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from pathlib import PurePosixPath
 from posixpath import join
 from typing import Any
 
 from strongroom.errors import StrongroomError
 from strongroom.model.shims import Shim
 from strongroom.plan.toml_settings import Setting, merge
-from strongroom.plan.toml_text import Path, get
+from strongroom.plan.toml_text import MISSING, Path, dotted, get
 
 CONFIG = "/etc/containerd/config.toml"
 DROP_IN = "/etc/containerd/conf.d/10-strongroom.toml"
@@ -93,6 +93,11 @@ def uses_drop_in(version: tuple[int, int]) -> bool:
     return version >= (2, 0)
 
 
+def imports_of(pattern: str, path: str) -> bool:
+    """Whether a pattern of ``imports`` takes in a file, as Go's filepath.Glob has it: no ``*`` reaches over a slash."""
+    return PurePosixPath(path).match(pattern)
+
+
 def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: list[Setting]) -> list[Setting]:
     """What the main configuration must have: the import where drop-ins work, else the handlers themselves."""
     on = [Setting("lacks", ("disabled_plugins",), name) for name in _PLUGINS]
@@ -103,7 +108,7 @@ def main_settings(version: tuple[int, int], document: dict[str, Any], handlers: 
     theirs = (
         [join("/etc/containerd", str(item)) for item in imports if item != IMPORT] if isinstance(imports, list) else []
     )
-    covered = any(fnmatch(DROP_IN, item) for item in theirs)
+    covered = any(imports_of(item, DROP_IN) for item in theirs)
     return on if covered else [*on, Setting("has", ("imports",), IMPORT)]
 
 
@@ -121,6 +126,7 @@ def handler_settings(
     runtimes = (*schema.runtime, "containerd", "runtimes")
     found = [Setting("is", schema.sandbox, sandbox_image), *_cni(version, schema, document)]
     if config_path is not None:
+        _refuse_older_way(document, schema)
         found.append(Setting("is", (*schema.registry, "config_path"), config_path))
     found += [
         Setting("is", (*runtimes, "runc", "runtime_type"), "io.containerd.runc.v2"),
@@ -136,6 +142,21 @@ def handler_settings(
             Setting("is", (*table, "options", "ConfigPath"), shim.config_path),
         ]
     return found
+
+
+def _refuse_older_way(document: dict[str, Any], schema: Schema) -> None:
+    # Beside config_path they are an error, and containerd starts without CRI then (internal/cri/config,
+    # ValidateImageConfig), which "config dump" does not tell.
+    paths: list[Path] = [("mirrors",)]
+    if isinstance(hosts := get(document, (*schema.registry, "configs")), dict):
+        paths += [("configs", name, "tls") for name in hosts]
+    older = [path for one in paths if get(document, path := (*schema.registry, *one)) not in (MISSING, {})]
+    if older:
+        raise StrongroomError(
+            f"{CONFIG}: found {dotted(older[0])}, allowed is none with network.on_hosts and mirrors:"
+            " they are told by config_path, and containerd takes one of the two",
+            hint="move it to hosts.toml files or to network.mirrors and take it out, or leave network.on_hosts out",
+        )
 
 
 def _cni(version: tuple[int, int], schema: Schema, document: dict[str, Any]) -> list[Setting]:

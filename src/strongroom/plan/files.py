@@ -195,9 +195,7 @@ class Block(Resource):
         return f"if [ -f {quote(self.path)} ]; then sed {quote(inside)} {quote(self.path)}; fi"
 
     def _rewrite(self, tail: str) -> str:
-        path = quote(self.path)
-        keep = f"m=$(stat -c %04a {path} 2>/dev/null || echo 0644); o=$(stat -c %U:%G {path} 2>/dev/null || echo root:root)"
-        return f'{keep}\n{{ {self._without()}\n{tail}\n}} | put {path} "$m" "$o"'
+        return f"{{ {self._without()}\n{tail}\n}} | rewrite {quote(self.path)}"
 
     def steps(self, seen: Observed) -> list[Step]:
         if seen.fields().get("sha256") == hashlib.sha256(self.text.encode()).hexdigest():

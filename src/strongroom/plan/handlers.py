@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from posixpath import dirname, join
 from typing import Any
 
@@ -178,7 +177,9 @@ class Handlers(Resource):
         places = {f"{folder}/{NAME}" for folder in self.of.drop_ins.values()}
         imports = _imports(now.config)
         wanted = [join(dirname(self.of.config), item) for item in imports]
-        return any(fnmatch(place, item) for place in places for item in wanted) or self.of.merged in imports
+        return (
+            any(containerd.imports_of(item, place) for place in places for item in wanted) or self.of.merged in imports
+        )
 
     def _settings(self, now: _Seen, generation: int) -> list[Any]:
         document = {"version": generation}

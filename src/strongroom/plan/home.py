@@ -8,6 +8,9 @@ from strongroom.plan.artifacts import PREFIX
 from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.script import STATE
 
+# A copy that was cut off under its temporary name is not the only one: what it is of was not touched yet.
+_KEPT = f"find {STATE}/original -type f ! -name '*.new' 2>/dev/null"
+
 
 @dataclass(frozen=True)
 class Home(Resource):
@@ -18,10 +21,7 @@ class Home(Resource):
         return "strongroom's own folders"
 
     def read(self) -> str:
-        return (
-            f"for p in {PREFIX} {STATE}; do [ ! -e $p ] || echo there=$p; done\n"
-            f"find {STATE}/original -type f 2>/dev/null | sed 's/^/kept=/'"
-        )
+        return f"for p in {PREFIX} {STATE}; do [ ! -e $p ] || echo there=$p; done\n{_KEPT} | sed 's/^/kept=/'"
 
     def steps(self, seen: Observed) -> list[Step]:
         return []
@@ -32,6 +32,6 @@ class Home(Resource):
         if not there:
             return []
         # The only copy of something of theirs: that it is still here means that it was not brought back.
-        guard = f"[ -z \"$(find {STATE}/original -type f 2>/dev/null)\" ] || fail '{STATE}/original: holds what was not brought back'\n"
+        guard = f"[ -z \"$({_KEPT})\" ] || fail '{STATE}/original: holds what was not brought back'\n"
         sentence = f"remove {' and '.join(there)}{f' (once {len(kept)} kept files are back)' if kept else ''}"
         return [Step(self.key, sentence, f"{guard}rm -rf {PREFIX} {STATE}")]

@@ -80,6 +80,11 @@ class KernelOptions(Resource):
                     hint="close it, then apply again",
                 )
         refused = tuple(one for one in self.refused if not one.vendors or facts.get("vendor") in one.vendors)
+        for found in command_line.contradictions((), refused, " ".join(option.text for option in wanted)):
+            raise StrongroomError(
+                f"cluster: host.kernel_options: found {found.text}: {found.why}",
+                hint="take it out of the inventory",
+            )
         for line in view.owner:
             for found in command_line.contradictions(wanted, refused, line):
                 raise StrongroomError(

@@ -29,6 +29,8 @@ _TRACES = (
 )  # fmt: skip
 # The name in the header of a handler's table, however it is quoted; of a table below it there is more behind the name.
 _HEADER = r"s/^[[:space:]]*\[[^]#]*runtimes\.[^A-Za-z0-9]\{0,1\}\([A-Za-z0-9_-]*\)[^A-Za-z0-9]\{0,1\}\][[:space:]]*\(#.*\)\{0,1\}$/\1/p"
+# The same as an inline table or with dotted keys, below a header of all runtimes.
+_INLINE = r"s/^[[:space:]]*[^A-Za-z0-9#]\{0,1\}\(\(kata\|contrast\)-[A-Za-z0-9_-]*\)[^A-Za-z0-9]\{0,1\}[[:space:]]*\(=[[:space:]]*{\|\.\).*/\1/p"
 _KATA_DEPLOY, _CONTRAST = "kata-deploy", "Contrast's node-installer"
 _REMOVE = {
     _KATA_DEPLOY: "uninstall it (helm uninstall kata-deploy, or delete its DaemonSet) and see that its files are gone",
@@ -60,7 +62,7 @@ class Leftovers(Guard):
             # Ours by name and by its first line: one that somebody edited is ours to mend.
             "    case $f in */10-strongroom.toml | */60-strongroom.conf) continue;; esac\n"
             "    case $(head -n 1 \"$f\") in '# Managed by strongroom'*) continue;; esac\n"
-            f"    sed -n '{_HEADER}' \"$f\" | while read -r n; do\n"
+            f"    sed -n -e '{_HEADER}' -e '{_INLINE}' \"$f\" | sort -u | while read -r n; do\n"
             # containerd 1.7 has ours in the main configuration; our record says so.
             f'        [ "$f" = /etc/containerd/config.toml ] && grep -qsF "\\"$n\\"" {KEPT}/record.json && continue\n'
             '        echo "handler $n $f"; done\ndone\n'

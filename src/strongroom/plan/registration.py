@@ -63,6 +63,7 @@ class _Seen:
     original: str
     drop_in: Observed
     leftover: bool
+    kept: bool
 
     @classmethod
     def of(cls, seen: Observed) -> _Seen:
@@ -80,7 +81,19 @@ class _Seen:
             original=_text(now.get("original"), f"{KEPT}/config.toml") or "",
             drop_in=Observed(lines),
             leftover="leftover" in now,
+            kept="kept" in now,
         )
+
+    @property
+    def edited(self) -> Record | None:
+        """What we know of our edits, if any of them is in the file: the record is written first, and the edit may have been
+        refused or cut off. Then the file is its owner's alone, whatever they have made of it since.
+        """
+        record = self.record
+        if record is None or not record.settings or _is_written(self.config, record):
+            return record
+        text, before = parse(self.config or "", CONFIG), parse(self.original, CONFIG)
+        return record if any(one.holds(text) > one.holds(before) for one in record.settings) else None
 
 
 def _text(encoded: str | None, where: str) -> str | None:
@@ -119,7 +132,7 @@ class Registration(Resource):
             f"elif [ -e {CONFIG} ]; then echo type=folder; fi\n"
             f"for f in record.json config.toml; do [ -f {KEPT}/$f ] || continue; n=original; [ $f = config.toml ] || n=record\n"
             f'    echo "$n=$(base64 -w0 {KEPT}/$f)"; done\n'
-            f"[ ! -e {_NEW} ] || echo leftover=yes\n"
+            f"[ ! -e {_NEW} ] || echo leftover=yes\n[ ! -e {KEPT} ] || echo kept=yes\n"
             f"( {File(DROP_IN, b'').read()} ) | sed 's/^/drop-in./'"
         )
 
@@ -147,7 +160,7 @@ class Registration(Resource):
         if containerd.uses_drop_in(version):
             file = File(DROP_IN, containerd.drop_in(document, handlers))
             out += [replace(step, resource=self.key) for step in file.steps(now.drop_in)]
-        ours = now.record.settings if now.record else ()
+        ours = now.edited.settings if now.edited else ()
         stale = [setting for setting in ours if setting not in wanted and setting.path not in _paths(wanted)]
         edited = merge(unmerge(text, now.original, stale, CONFIG), wanted, CONFIG)
         if edited != now.config:
@@ -170,7 +183,7 @@ class Registration(Resource):
         return tuple(setting for setting in wanted if setting in ours or not setting.holds(document))
 
     def _edit(self, now: _Seen, edited: str, owned: tuple[Setting, ...], version: tuple[int, int]) -> Step:
-        before = now.record
+        before = now.edited
         pristine = before is None or now.config == (None if before.absent else now.original)
         only_ours = pristine or (before is not None and before.only_ours and _is_written(now.config, before))
         last = [_sum(now.config)] if now.config is not None and only_ours and not pristine else []
@@ -202,11 +215,11 @@ class Registration(Resource):
         if now.record is not None:
             script += self._restore(now, now.record)
             what.append(CONFIG)
-        if not script and not seen.interrupted:
-            return []
-        forget = f"\nrm -rf {KEPT} {_NEW}; rmdir {STATE}/original 2>/dev/null || true"
+        forget = f"rm -rf {KEPT} {_NEW}; rmdir {STATE}/original 2>/dev/null || true"
+        if not script and not seen.interrupted:  # an edit that was refused, or cut off before it was made
+            return [Step(self.key, f"forget the copy of {CONFIG}, which is as it was", forget)] if now.kept else []
         sentence = f"take our handlers out of {' and '.join(what) or 'containerd'}, and restart containerd"
-        return [Step(self.key, sentence, f"{script}{_RESTART}{forget}", journal=True)]
+        return [Step(self.key, sentence, f"{script}{_RESTART}\n{forget}", journal=True)]
 
     def _restore(self, now: _Seen, record: Record) -> str:
         if now.config is None or (not record.absent and now.config == now.original):

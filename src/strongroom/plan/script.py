@@ -33,6 +33,11 @@ put() {
     t="$(dirname "$1")/.$(basename "$1").strongroom-new"
     cat > "$t" && chmod "$2" "$t" && chown "$3" "$t" && sync "$t" && mv -f "$t" "$1" && sync "$(dirname "$1")"
 }
+# rewrite PATH < content: as put, of a file of somebody else's: its links stay, and its mode, owner and attributes
+rewrite() {
+    p=$(realpath -m "$1"); t="$(dirname "$p")/.$(basename "$p").strongroom-new"; mkdir -p "$(dirname "$p")"
+    rm -f "$t"; { [ ! -e "$p" ] || cp -a "$p" "$t"; } && cat > "$t" && sync "$t" && mv -f "$t" "$p" && sync "$(dirname "$p")"
+}
 # fetched SHA256: the upload is whole, or the step ends here; it may have come packed
 fetched() {
     if [ -e "$S/incoming/$1.zst" ]; then

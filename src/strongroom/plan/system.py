@@ -60,7 +60,10 @@ class Sysctl(Resource):
         script = (
             f"mkdir -p {_ORIGINAL}/sysctl; chmod 0700 {_ORIGINAL}\n"
             f"[ -e {self._kept} ] || put {self._kept} 0600 root:root < {self._path}\n"
-            f"sysctl -qw {quote(f'{self.name}={self.value}')}"
+            f"sysctl -qw {quote(f'{self.name}={self.value}')}\n"
+            # Huge pages come as far as there is memory in one piece, and no error says so.
+            f'now=$(cat {self._path}); [ "$now" = {quote(self.value)} ] || fail "{self.name}: asked for {self.value}, and the'
+            ' kernel has made it $now: ask for less, or reboot and apply again"'
         )
         return [Step(self.key, sentence, script)]
 
@@ -81,6 +84,8 @@ class Sysctl(Resource):
 
 
 _SWAP = f"{_ORIGINAL}/swap"
+# A line may be indented, and may end behind the type (fstab(5), getmntent(3)).
+_IN_FSTAB = r"^\s*[^#[:space:]]\S*\s+\S+\s+swap(\s|$)"
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class SwapOff(Resource):
     def read(self) -> str:
         return (
             "sed -n '2,$s/ .*//p' /proc/swaps | sed 's/^/active=/'\n"
-            "grep -Es '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab | sed 's/^/fstab=/'\n"
+            f"grep -Es '{_IN_FSTAB}' /etc/fstab | sed 's/^\\s*/fstab=/'\n"
             "systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//;s/^/unit=/'\n"
             f"if [ -e {_SWAP} ]; then echo kept=yes; while read -r what which; do\n"
             '    case "$what" in enable) systemctl cat "$which" >/dev/null 2>&1;; *) [ -e "$which" ];; esac'
@@ -134,9 +139,9 @@ class SwapOff(Resource):
             "    systemctl list-unit-files --type=swap --state=enabled --no-legend"
             f" | sed 's/ .*//;s/^/enable /'; }} | put {_SWAP} 0600 root:root; fi\n"
             "swapoff -a\n"
-            "if grep -Eqs '^[^#]\\S*\\s+\\S+\\s+swap\\s' /etc/fstab; then\n"
-            "    sed -E 's/^([^#]\\S*\\s+\\S+\\s+swap\\s.*)$/# strongroom: \\1/' /etc/fstab"
-            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            f"if grep -Eqs '{_IN_FSTAB}' /etc/fstab; then\n"
+            f"    sed -E '/{_IN_FSTAB}/s/^/# strongroom: /' /etc/fstab"
+            " | rewrite /etc/fstab\nfi\n"
             "for unit in $(systemctl list-unit-files --type=swap --state=enabled --no-legend | sed 's/ .*//'); do\n"
             '    systemctl disable --now "$unit"\ndone'
         )
@@ -150,7 +155,7 @@ class SwapOff(Resource):
         script = (
             "if grep -qs '^# strongroom: ' /etc/fstab; then\n"
             "    sed 's/^# strongroom: //' /etc/fstab"
-            " | put /etc/fstab $(stat -c %04a /etc/fstab) $(stat -c %U:%G /etc/fstab)\nfi\n"
+            " | rewrite /etc/fstab\nfi\n"
             f'systemctl daemon-reload\nwhile read -r what which; do case "$what" in\n'
             '    enable) ! systemctl cat "$which" >/dev/null 2>&1 || systemctl enable -q --now "$which";;\n'
             '    swapon) [ ! -e "$which" ] || grep -q "^$which " /proc/swaps || swapon "$which";;\n'

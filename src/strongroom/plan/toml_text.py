@@ -32,6 +32,8 @@ _CANNOT = (TOMLKitError, LookupError, TypeError, ValueError, AttributeError)
 _LONGEST = 50
 """Lines of one value; longer ones are not looked at."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_COMMENT = re.compile(r"""(?:[^"'#]|"(?:\\.|[^"\\])*"|'[^']*')*(#.*)""")
+"""The comment at the end of a line, a line of an array too; no ``#`` in a string begins one."""
 
 
 class Unmergeable(StrongroomError):
@@ -83,6 +85,8 @@ def put(text: str, path: Path, value: Any, where: str) -> str:
             raise Unmergeable(f"{where}: {found}", hint="mend the file; it was not changed")
     table[path[-1]] = value
     ways = [lambda: _put_by_tomlkit(text, path, value), lambda: _put_line(text, path, value)]
+    if isinstance(value, list):
+        ways = [lambda: _put_items(text, path, value), lambda: _drop_items(text, path, value), *ways]
     # A table that has no place of its own yet gets one at the end, where all of ours stand together.
     ways.insert(len(ways) if _has_place(text, path[:-1]) else 0, lambda: _append_table(text, path, value))
     return _first_right(text, wanted, ways, path, where, keep_comment=True)
@@ -146,12 +150,8 @@ def _is_local(old: str, new: str, keep_comment: bool) -> bool:
 
 
 def _comment(line: str) -> str:
-    try:
-        body = tomlkit.parse(line.strip()).body
-        last: Any = body[-1][1] if body else None
-        return str(last.trivia.comment) if last is not None else ""
-    except _CANNOT:
-        return ""
+    found = _COMMENT.match(line)
+    return found[1].rstrip() if found else ""
 
 
 def _table(document: Any, path: Path) -> Any:
@@ -192,6 +192,30 @@ def _put_by_tomlkit(text: str, path: Path, value: Any) -> str:
     else:
         table[path[-1]] = tomlkit.item(value).comment(MARK)
     return tomlkit.dumps(document)
+
+
+def _put_items(text: str, path: Path, value: Sequence[Any]) -> str:
+    """A list with items more or less, where the others stay as they stand, each with its comment."""
+    document = tomlkit.parse(text)
+    array: Any = _table(document, path)
+    for item in [item for item in array if item not in value]:
+        array.remove(item)
+    for place, item in enumerate(value):
+        if place == len(array) or array[place] != item:
+            array.insert(place, item)
+    return tomlkit.dumps(document)
+
+
+def _drop_items(text: str, path: Path, value: Sequence[Any]) -> str:
+    """A list with items less, where also their comments stay."""
+    lines = text.splitlines(keepends=True)
+    _, row, end = _find(lines, path)
+    found = "".join(lines[row:end])
+    for item in _table(tomllib.loads(text), path):
+        if item not in value:
+            found = re.sub(rf"""(["']){re.escape(item)}\1[ \t]*,?[ \t]*""", "", found, count=1)
+    lines[row:end] = [found]
+    return "".join(lines)
 
 
 def _append_table(text: str, path: Path, value: Any) -> str:
