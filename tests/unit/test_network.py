@@ -271,7 +271,7 @@ class TestMirrors:
     def test_a_mirror_is_asked_in_the_registrys_place(self, image: Image, tmp_path: Path) -> None:
         settings = Network(mirrors={"registry.example": (image.server.url,)})
         reference = "registry.example/team/pause:3.10"
-        assert registry.resolve(reference, quick(settings)) == image.index
+        assert registry.resolve(reference, "amd64", quick(settings)) == image.index
         registry.pull(reference, image.index, "arm64", tmp_path / "out.tar", quick(settings))
         assert (tmp_path / "out.tar").exists()
 

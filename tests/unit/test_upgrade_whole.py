@@ -213,7 +213,9 @@ def test_a_rollback_that_is_killed_goes_on_either_way(rig: Rig, again: str) -> N
 def test_a_program_that_later_versions_lack_goes_with_its_version(rig: Rig) -> None:
     machine = rig.machines["cp1"]
     rig.upgrade().forward()
-    assert machine.link("/usr/local/bin/ctr-2.3.4") == "/opt/strongroom/containerd/2.3.4/bin/ctr-2.3.4", "the former one's"
+    assert machine.link("/usr/local/bin/ctr-2.3.4") == "/opt/strongroom/containerd/2.3.4/bin/ctr-2.3.4", (
+        "the former one's"
+    )
     rig.upgrade(rig.newest).forward()
     assert machine.versions("containerd") == ["2.4.0"]
     links = [path.name for path in (machine.root / "usr/local/bin").glob("ctr*")]

@@ -264,7 +264,9 @@ class Versions(Resource):
             f'    [ ! -L "$p" ] || case $(readlink "$p") in {quote(folder)}/*) rm -f "$p" ;; esac\ndone\n'
             f"rm -rf {quote(folder)}"
         )
-        return Step(f"component {component} {version}", f"remove {component} {version}, which is no longer used", script)
+        return Step(
+            f"component {component} {version}", f"remove {component} {version}, which is no longer used", script
+        )
 
     def notes(self, seen: Observed) -> list[str]:
         if not self.remove:
