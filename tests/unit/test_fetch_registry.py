@@ -162,6 +162,14 @@ class TestRegistry:
         with pytest.raises(StrongroomError, match="its layers are no list of objects"):
             registry.pull(reference, digest(body), "amd64", tmp_path / "i.tar", client)
 
+    def test_no_file_of_this_machine_is_taken_for_a_token(self, server: Server, client: Client, tmp_path: Path) -> None:
+        (tmp_path / "own.json").write_text('{"access_token": "of another service"}')
+        realm = f'Bearer realm="file://{tmp_path}/own.json#"'
+        server.replies["/v2/a/b/manifests/1"] = Reply(status=401, headers={"WWW-Authenticate": realm})
+        with pytest.raises(StrongroomError, match="sends for its token to file://"):
+            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", "amd64", client)
+        assert [headers.get("Authorization") for _, headers in server.asked] == [None]
+
     def test_a_token_that_grew_old_is_renewed(self, image: Image, client: Client) -> None:
         repository, _ = registry.Repository.of(image.reference, client)
         repository.manifest(image.index)

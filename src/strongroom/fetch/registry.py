@@ -93,7 +93,8 @@ class Repository:
             )
         query = {key: fields[key] for key in ("service", "scope") if key in fields}
         url = f"{fields['realm']}?{urllib.parse.urlencode(query)}"
-        if self._url("", "").startswith("https:") and not url.startswith("https:"):
+        # http only where the registry itself speaks it, and nothing else ever: urllib opens file: as well.
+        if not url.startswith(("https:", f"{self._url('', '').partition(':')[0]}:")):
             raise StrongroomError(f"{self.host}: sends for its token to {fields['realm']}, which is not https")
         answer = _object(self.client.get(url)[0], url)
         token = answer.get("token") or answer.get("access_token")
