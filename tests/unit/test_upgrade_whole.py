@@ -67,6 +67,17 @@ def test_there_and_back_again(rig: Rig) -> None:
     rig.upgrade().forward()
     assert machine.executions == 2, "one look, and one for what may be removed"
     after = managed(rig)
+    planned = rig.upgrade(hands=False)
+    planned.back()
+    assert said(planned.run) == [
+        "cp1: cordon node cp1",
+        "cp1: drain node cp1 (no pod to move)",
+        "cp1: switch back to cni-plugins 1.9.1, containerd 2.3.4, kata 4.1.0, runc 1.4.3",
+        "cp1: restart containerd.service (/etc/containerd/conf.d/10-strongroom.toml changes)",
+        "cp1: see that node cp1 is well",
+        "cp1: uncordon node cp1",
+    ]
+    assert managed(rig) == after
     rig.upgrade().back()
     assert managed(rig) == before, "the configuration too, without the former bundle"
     assert orders(rig) == ["start", "restart", "restart"]

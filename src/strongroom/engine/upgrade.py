@@ -47,6 +47,8 @@ class Upgrade:
     options: Options = Options()
     drain: Callable[[Sequence[str]], None] | None = None
     done: list[Host] = field(default_factory=list)
+    going_back: dict[str, set[str]] = field(default_factory=dict)
+    """Host -> the links and files that a rollback changes, which are one step of it."""
 
     def __post_init__(self) -> None:
         if self.drain is None:
@@ -114,6 +116,7 @@ class Upgrade:
             seen = remote.observe([former])[former.key]
             with naming(host.name):
                 former.steps(seen)
+            self.going_back[host.name] = former.changes(seen)
             return "note" in seen.fields()
 
         return [host for host, ahead in zip(hosts, self.run.session.each(hosts, look), strict=True) if ahead]
@@ -238,6 +241,7 @@ class Upgrade:
             return
         for host in batch:
             changed = {one.step.resource for one in self.run.changes if (one.phase, one.host) == (NAME, host.name)}
+            changed |= self.going_back.get(host.name, set())
             for unit in _units(RuntimePhase(switching=True).resources(self.run.context, host)):
                 because = [path for path in unit.restart_on if changed & {f"link {path}", f"file {path}"}]
                 if because and unit.key not in changed:

@@ -184,6 +184,11 @@ class Former(Resource):
         known = [version_of(line.removeprefix("to=")) for line in seen.lines if line.startswith("to=")]
         return ", ".join(f"{component} {version}" for component, version in sorted(set(filter(None, known))))
 
+    def changes(self, seen: Observed) -> set[str]:
+        """The links and files that would be written, by the keys of their resources."""
+        found = (line.partition("=") for line in seen.lines)
+        return {f"{kind} {path.split(' ')[0]}" for kind, _, path in found if kind in ("link", "file")}
+
     def steps(self, seen: Observed) -> list[Step]:
         """Links, then files, back to what is noted.
 
