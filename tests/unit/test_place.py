@@ -144,6 +144,7 @@ def test_a_disk_that_fills_while_unpacking_leaves_the_old_version(tmp_path: Path
     assert lines[0] == "code=1"
     assert lines[1:-1] == [".", "./1", "./1/bin", "./1/bin/tool"], "nothing half done"
     assert str(old.artifact.files[0].sha256) in lines[-1]
+    assert list(incoming.iterdir()) == [], "on a full disk the upload takes room too"
     (said,) = done.stderr.splitlines()
     assert f"{new.artifact.file}: cannot be unpacked below" in said
     assert "0 MiB free on" in said
