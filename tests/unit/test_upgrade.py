@@ -282,6 +282,28 @@ def test_broken_off_anywhere_it_is_run_again(world: World, at: str) -> None:
     assert world.used == ["3.1", "3.1"], "what was in use before is still known"
 
 
+@pytest.mark.parametrize("at", ["end the switch", "uncordon"])
+def test_a_host_that_is_lost_when_all_is_well_is_named_as_such(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def lost(*_: object) -> bool:
+        raise StrongroomError("w2: connection lost")
+
+    if at == "uncordon":
+        given_back = drain.release
+        monkeypatch.setattr(
+            drain, "release", lambda cluster, name: lost() if name == "w2" else given_back(cluster, name)
+        )
+    else:
+        world.boxes["w2"].cut = at
+    with pytest.raises(StrongroomError) as caught:
+        world.forward("3.2")
+    assert str(caught.value).endswith(
+        "connection lost; w2 is well, and may stay cordoned until this is run again; done before: w1"
+    )
+    assert (world.used, world.cordoned) == (["3.2", "3.2"], ["w2"])
+
+
 def test_rolled_back_by_hand_and_forth_again(world: World) -> None:
     world.forward("3.2")
     world.cluster.log.clear()

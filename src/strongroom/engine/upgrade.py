@@ -164,9 +164,13 @@ class Upgrade:
             if not self.run.hands:
                 raise
             raise StrongroomError(self._failed(batch, error, roll_back=fresh), hint=error.hint) from error
-        self.run.host_phase(SettlePhase(batch), pending)
-        for host in batch:
-            self._release(host)
+        try:
+            self.run.host_phase(SettlePhase(batch), pending)
+            for host in batch:
+                self._release(host)
+        except StrongroomError as error:
+            said = f"{_names(batch)} is well, and may stay cordoned until this is run again"
+            raise StrongroomError(f"{_line(error)}; {said}{self._before()}", hint=error.hint) from error
 
     def _out_of_service(self, batch: Sequence[Host]) -> None:
         try:
