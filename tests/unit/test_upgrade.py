@@ -349,6 +349,27 @@ def test_pods_that_nothing_makes_anew_are_refused_before_anything_changes(world:
     assert "evict alone" in world.cluster.log
 
 
+def test_a_lone_pod_that_came_meanwhile_is_not_ended_either(world: World) -> None:
+    work = world.work("3.2")
+    well = work.health
+
+    def health(host: OurHost, fresh: bool) -> None:
+        well(host, fresh)
+        world.cluster.pods = [pod("mine", "w2", None)]
+
+    work.health = health
+    with pytest.raises(StrongroomError) as caught:
+        work.forward()
+    assert str(caught.value) == (
+        "w2: default/mine: belongs to no controller, so a drain would end it for good; nothing was switched;"
+        " w2 is in service again; done before: w1"
+    )
+    assert "evict mine" not in world.cluster.log
+    assert (world.used, world.cordoned) == (["3.2", "3.1"], [])
+    world.forward("3.2", force=True)
+    assert "evict mine" in world.cluster.log
+
+
 def test_a_budget_that_is_never_met_is_named_and_the_node_is_given_back(world: World) -> None:
     world.cluster.pods = [pod("db", "w1")]
     world.cluster.kept = {"db": "The disruption budget db needs 1 healthy pods and has 1 currently"}

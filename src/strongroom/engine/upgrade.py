@@ -122,17 +122,18 @@ class Upgrade:
         return [host for host, ahead in zip(hosts, self.run.session.each(hosts, look), strict=True) if ahead]
 
     def _refuse_lone_pods(self, hosts: Sequence[Host]) -> None:
-        if self.options.force:
-            return
+        if lost := self._lone_pods(hosts):
+            raise PreflightRefused("\n".join(lost), hint="end it yourself, or give --force; nothing was changed")
+
+    def _lone_pods(self, hosts: Sequence[Host]) -> list[str]:
         lost = []
-        for host in hosts:
+        for host in () if self.options.force else hosts:
             lone = [str(pod) for pod in drain.pods_on(self.cluster, host.name) if pod.lone and not pod.ending]
             if lone:
                 lost.append(
                     f"{host.name}: {', '.join(lone)}: belongs to no controller, so a drain would end it for good"
                 )
-        if lost:
-            raise PreflightRefused("\n".join(lost), hint="end it yourself, or give --force; nothing was changed")
+        return lost
 
     # Batches
 
@@ -176,6 +177,9 @@ class Upgrade:
         try:
             for host in batch:
                 self._do(host, "cordon", f"cordon node {host.name}", self._cordon)
+            # Once more: other hosts' turns took their time, and none comes from here on.
+            if lost := self._lone_pods(batch):
+                raise StrongroomError("; ".join(lost), hint="end it yourself, or give --force")
             for host in batch:
                 pods = ", ".join(map(str, drain.pods_on(self.cluster, host.name))) or "no pod to move"
                 self.run.record(NAME, host.name, [Step("drain", f"drain node {host.name} ({pods})", "")])
