@@ -177,6 +177,24 @@ def test_the_distributions_configuration_goes_back_too_and_is_still_the_owners(t
     assert config.read_text() == OWNERS
 
 
+@pytest.mark.parametrize("applied", [False, True])
+def test_what_the_owner_wrote_since_is_not_undone_by_a_rollback(tmp_path: Path, applied: bool) -> None:
+    rig = Rig(tmp_path / "rig", workers=0, distribution=OWNERS)
+    rig.upgrade().forward()
+    config = rig.machines["cp1"].root / "etc/containerd/config.toml"
+    config.write_text(f'{config.read_text()}[debug]\n  level = "debug"\n')
+    if applied:  # ours is merged into it once more, and noted as what we wrote last
+        config.write_text(config.read_text().replace("pause:3.4", "pause:3.9"))
+        assert rig.apply(rig.new) != []
+    before = rig.machines["cp1"].state()
+    with pytest.raises(StrongroomError, match=r"^cp1: /etc/containerd/config\.toml: somebody else has edited it since"):
+        rig.upgrade().back()
+    assert (rig.machines["cp1"].state(), rig.cluster.log) == (before, ["cordon cp1", "uncordon cp1"])
+    rig.upgrade(rig.old).forward()
+    assert rig.kata() == ["4.1.0"]
+    assert ("pause:3.3" in config.read_text(), "[debug]" in config.read_text()) == (True, True)
+
+
 def killed(rig: Rig, at: str, work: Upgrade, *, back: bool = False) -> None:
     """A run that ends before, or after, a sentence."""
 
