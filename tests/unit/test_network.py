@@ -69,6 +69,13 @@ class TestWords:
             ({"proxy": {"https": 'http://p"x:1'}}, "allowed is http://HOST:PORT"),
             ({"proxy": {"https": f"http://me:{SECRET}@p:1"}}, "given as env:NAME or file:PATH"),
             ({"proxy": {"http": f"http://{SECRET}@p:1"}}, "given as env:NAME or file:PATH"),
+            (
+                {"proxy": {"https": f"me:{SECRET}@p:1"}},
+                "network.proxy.https: found '…@p:1', allowed is http://HOST:PORT",
+            ),
+            ({"proxy": {"https": f"http://me:a/{SECRET}@p:1"}}, "network.proxy.https: found 'http://…@p:1'"),
+            ({"proxy": {"https": f"http://me:{SECRET}@["}}, "given as env:NAME or file:PATH"),
+            ({"proxy": f"me:{SECRET}@p:1"}, "network.proxy: found '…@p:1', allowed is a table of keys"),
             ({"proxy": {"http": "env:NO SUCH"}}, "env:NAME of a variable, or file:PATH"),
             ({"proxy": {"no_proxy": ["a,b"]}}, "network.proxy.no_proxy.0: found 'a,b'"),
             (
