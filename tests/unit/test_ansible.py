@@ -199,6 +199,17 @@ def test_each_mistake_is_one_line_that_names_it(tmp_path: Path, text: str, words
     assert error.exit == 2
 
 
+def test_aliases_of_aliases_are_counted_before_anybody_walks_through_them(tmp_path: Path) -> None:
+    lines = ["    a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"    a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 9)]
+    file = tmp_path / "hosts.yml"
+    file.write_text("all:\n  hosts: {h1: }\n  vars:\n" + "\n".join(lines) + "\n    cluster: *a8\n")
+    with pytest.raises(
+        ConfigError, match=r"hosts\.yml: stands for \d{9,} values with its aliases written out, allowed"
+    ):
+        ansible.read(file)
+
+
 def test_a_vaulted_value_is_named_with_its_line_and_only_where_it_counts(tmp_path: Path) -> None:
     secret = "!vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        6134\n"
     error = refused(tmp_path, f"all:\n  vars:\n    cluster:\n      name: {secret}\n  hosts: {{a: }}\n")

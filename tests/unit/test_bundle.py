@@ -141,6 +141,7 @@ OBJECTS = artifact("cilium", b"x", kind="manifest", files=[])
         (manifest({**RUNC, "file": "/etc/passwd"}), "no plain relative path"),
         (manifest({**RUNC, "file": "a/../b"}), "no plain relative path"),
         (manifest({**RUNC, "file": ""}), "no plain relative path"),
+        (manifest({**RUNC, "version": "../../etc"}), "artifacts.0.version"),
         (manifest(artifact("x", b"", kind="archive", subdir="../up")), "escapes"),
         (manifest(artifact("x", b"", kind="archive", files=[])), "some files"),
         (manifest({**RUNC, "files": [{"path": "bin/other", "sha256": SHA, "mode": "0755"}]}), "exactly bin/runc"),
@@ -178,6 +179,7 @@ def test_manifests_are_refused(good: Path, content: dict[str, Any], told: str) -
         {"path": "a/b", "target": "../../c"},
         {"path": "../a", "sha256": SHA},
         {"path": "./a", "sha256": SHA},
+        {"path": "a\nSTRONGROOM_END\nreboot\n", "sha256": SHA},
         {"path": "a", "sha256": SHA, "mode": "rwx"},
     ],
 )

@@ -335,7 +335,8 @@ def test_init_writes_other_samples(tmp_path: Path, bundle: Path, sample: str) ->
     [
         (("--upgrade", "--destroy"), "--upgrade goes with none of --destroy, --phase and --skip-phase"),
         (("--upgrade", "--phase", "runtime"), "--upgrade goes with none of"),
-        (("--rollback",), "--rollback, --batch and --force go with --upgrade only"),
+        (("--rollback",), "--rollback and --batch go with --upgrade only"),
+        (("--force",), "--force goes with --upgrade and --destroy only"),
         (("--batch", "2"), "go with --upgrade only"),
         (("--upgrade", "--batch", "0"), "--batch"),
     ],

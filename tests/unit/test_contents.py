@@ -112,6 +112,18 @@ def test_an_image_of_another_architecture(maker: Maker) -> None:
         maker.check()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("image", "r/other:1"), ("image_digest", f"sha256:{'0' * 64}")], ids=["name", "digest"]
+)
+def test_an_image_that_is_not_the_one_that_is_listed(maker: Maker, key: str, value: str) -> None:
+    path = maker.image("amd64")
+    maker.artifacts[-1][key] = value
+    with pytest.raises(
+        StrongroomError, match=rf"{path}: its image is r/pause:1 sha256:\w+, and bundle\.json lists .*{value}"
+    ):
+        maker.check()
+
+
 @pytest.mark.parametrize("keep", [0, 1, 600, 5000, None])
 def test_a_truncated_image(maker: Maker, keep: int | None) -> None:
     path = maker.image("amd64")

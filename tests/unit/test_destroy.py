@@ -376,3 +376,41 @@ def test_a_plan_to_destroy_takes_no_skipped_phase(tmp_path: Path, bundle: Path) 
     )
     assert done.returncode == 2
     assert "--skip-phase goes with apply's plan only" in done.stderr
+
+
+_PODS_RUN = """
+import contextlib, sys
+from strongroom.cli import common
+from strongroom.cli.main import main
+from strongroom.phases.runtime import RuntimePhase
+from strongroom.plan.pods import NoPods
+from strongroom.plan.resource import Observed
+
+class Host:  # on which one pod runs, and nothing else is
+    name, notes, executions = "cp1", [], 1
+    def observe(self, resources):
+        return {one.key: Observed(("pod=0123456789abcdef",) if one.key.startswith("pods on") else ()) for one in resources}
+
+class Session:
+    remotes = {"cp1": Host()}
+    def each(self, hosts, function):
+        return [function(host, self.remotes[host.name]) for host in hosts]
+
+RuntimePhase.no_pods = lambda self, context: NoPods("/opt/strongroom", self.force)
+RuntimePhase.resources = lambda self, context, host: [self.no_pods(context)]
+common.session_of = lambda *_, hands: contextlib.nullcontext(Session())
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [((), 4, "strongroom: cp1: 1 pod runs on /opt/strongroom"), (("--force",), 0, "runtime: cp1: end the pods on")],
+)
+def test_the_plan_refuses_what_destroy_would(
+    tmp_path: Path, bundle: Path, words: tuple[str, ...], code: int, told: str
+) -> None:
+    command = [sys.executable, "-c", _PODS_RUN, "plan", "--destroy", "--phase", "runtime", inventory(tmp_path, bundle)]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr[-500:] if code != done.returncode else "") == (code, "")
+    assert told in done.stdout + done.stderr

@@ -148,6 +148,36 @@ class TestDownload:
         assert len(server.asked) == times
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("reply", "told"),
+        [
+            (Reply(b"x", headers={"Content-Length": "9" * 5000}), f"ended after 1 of {'9' * 20} bytes"),
+            (
+                Reply(status=302, headers={"Location": "/f"}),
+                "would lead to an infinite loop. The last 30x error message",
+            ),
+            (Reply(status=302, headers={"Location": "http://["}), "leads to no address: Invalid IPv6 URL"),
+            (
+                Reply(status=302, headers={"Location": "ftp://127.0.0.1:9/f"}),
+                "redirects to ftp://127.0.0.1:9/f, which is",
+            ),
+            (Reply(status=302, headers={"Location": "file:///etc/passwd"}), "is not allowed"),
+        ],
+    )
+    def test_what_no_honest_server_says_is_one_line_too(
+        self, server: Server, client: Client, reply: Reply, told: str
+    ) -> None:
+        server.replies["/f"] = reply
+        with pytest.raises(StrongroomError) as caught:
+            client.get(f"{server.url}/f")
+        assert str(caught.value).startswith(f"{server.url}/f: ")
+        assert told in str(caught.value)
+        assert str(caught.value).isprintable()
+
+    def test_a_length_that_is_no_number_is_none(self, server: Server, client: Client) -> None:
+        server.replies["/f"] = Reply(DATA, headers={"Content-Length": "\xb2"})  # a digit to str.isdigit()
+        assert client.get(f"{server.url}/f")[0] == DATA
+
     def test_a_wrong_sum_keeps_what_was_there(self, server: Server, client: Client, tmp_path: Path) -> None:
         server.replies["/f"] = Reply(b"other")
         (tmp_path / "out").write_bytes(b"old")

@@ -129,7 +129,46 @@ class TestRegistry:
         assert (tmp_path / "i2.tar").read_bytes() == first
 
     def test_a_tag_resolves_to_the_index(self, image: Image, client: Client) -> None:
-        assert registry.resolve(image.reference, client) == image.index
+        assert registry.resolve(image.reference, "amd64", client) == image.index
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (b"{}", "is text/plain, not an image's manifest"),
+            (b'{"manifests": []}', "has no image for linux/amd64"),
+            (b'{"manifests": null}', "its manifests are no list of objects"),
+            (b'{"manifests": [1]}', "its manifests are no list of objects"),
+            (b'{"manifests": [{"platform": null}]}', "has no image for linux/amd64"),
+            (b"[" * 100_000, "is no JSON"),
+        ],
+    )
+    def test_what_is_no_image_of_the_architecture_gets_no_pin(
+        self, server: Server, client: Client, body: bytes, told: str
+    ) -> None:
+        kind = "application/vnd.oci.image.index.v1+json" if b"manifests" in body else "text/plain"
+        for name in ("1", digest(body)):
+            server.replies[f"/v2/a/b/manifests/{name}"] = Reply(body, headers={"Content-Type": kind})
+        with pytest.raises(StrongroomError, match=told):
+            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", "amd64", client)
+
+    @pytest.mark.parametrize("layers", [b"null", b"3", b'["x"]'])
+    def test_a_manifest_without_a_list_of_layers_is_refused(
+        self, server: Server, client: Client, tmp_path: Path, layers: bytes
+    ) -> None:
+        body = b'{"config": {}, "layers": %s}' % layers
+        kind = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+        server.replies[f"/v2/a/b/manifests/{digest(body)}"] = Reply(body, headers=kind)
+        reference = f"{server.url.removeprefix('http://')}/a/b:1"
+        with pytest.raises(StrongroomError, match="its layers are no list of objects"):
+            registry.pull(reference, digest(body), "amd64", tmp_path / "i.tar", client)
+
+    def test_no_file_of_this_machine_is_taken_for_a_token(self, server: Server, client: Client, tmp_path: Path) -> None:
+        (tmp_path / "own.json").write_text('{"access_token": "of another service"}')
+        realm = f'Bearer realm="file://{tmp_path}/own.json#"'
+        server.replies["/v2/a/b/manifests/1"] = Reply(status=401, headers={"WWW-Authenticate": realm})
+        with pytest.raises(StrongroomError, match="sends for its token to file://"):
+            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", "amd64", client)
+        assert [headers.get("Authorization") for _, headers in server.asked] == [None]
 
     def test_a_token_that_grew_old_is_renewed(self, image: Image, client: Client) -> None:
         repository, _ = registry.Repository.of(image.reference, client)
@@ -161,12 +200,12 @@ class TestRegistry:
     def test_other_authentication_is_refused(self, server: Server, client: Client, challenge: str, told: str) -> None:
         server.replies["/v2/a/b/manifests/1"] = Reply(status=401, headers={"WWW-Authenticate": challenge})
         with pytest.raises(StrongroomError, match=told):
-            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", client)
+            registry.resolve(f"{server.url.removeprefix('http://')}/a/b:1", "amd64", client)
 
     def test_a_token_that_does_not_help_is_refused(self, image: Image, client: Client) -> None:
         image.server.replies["/token?service=reg&scope=repository%3Ateam%2Fpause%3Apull"] = Reply(b'{"token": "no"}')
         with pytest.raises(RefusedError, match="401"):
-            registry.resolve(image.reference, client)
+            registry.resolve(image.reference, "amd64", client)
 
 
 def tgz(**files: bytes) -> bytes:

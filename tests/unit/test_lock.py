@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -291,6 +293,19 @@ class TestUpdate:
         done = CliRunner().invoke(app, ["update", "--go-modules", "--lock", str(out)])
         assert done.exit_code == 0, done.output
         assert out.read_text() == text
+
+
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "lock").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StrongroomError, match="lock: cannot be written: No space left on device"):
+        lockfile.write(tmp_path / "lock", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("lock", "old")]
 
 
 def test_check_lists_what_is_unpinned() -> None:

@@ -69,6 +69,13 @@ class TestWords:
             ({"proxy": {"https": 'http://p"x:1'}}, "allowed is http://HOST:PORT"),
             ({"proxy": {"https": f"http://me:{SECRET}@p:1"}}, "given as env:NAME or file:PATH"),
             ({"proxy": {"http": f"http://{SECRET}@p:1"}}, "given as env:NAME or file:PATH"),
+            (
+                {"proxy": {"https": f"me:{SECRET}@p:1"}},
+                "network.proxy.https: found '…@p:1', allowed is http://HOST:PORT",
+            ),
+            ({"proxy": {"https": f"http://me:a/{SECRET}@p:1"}}, "network.proxy.https: found 'http://…@p:1'"),
+            ({"proxy": {"https": f"http://me:{SECRET}@["}}, "given as env:NAME or file:PATH"),
+            ({"proxy": f"me:{SECRET}@p:1"}, "network.proxy: found '…@p:1', allowed is a table of keys"),
             ({"proxy": {"http": "env:NO SUCH"}}, "env:NAME of a variable, or file:PATH"),
             ({"proxy": {"no_proxy": ["a,b"]}}, "network.proxy.no_proxy.0: found 'a,b'"),
             (
@@ -271,7 +278,7 @@ class TestMirrors:
     def test_a_mirror_is_asked_in_the_registrys_place(self, image: Image, tmp_path: Path) -> None:
         settings = Network(mirrors={"registry.example": (image.server.url,)})
         reference = "registry.example/team/pause:3.10"
-        assert registry.resolve(reference, quick(settings)) == image.index
+        assert registry.resolve(reference, "amd64", quick(settings)) == image.index
         registry.pull(reference, image.index, "arm64", tmp_path / "out.tar", quick(settings))
         assert (tmp_path / "out.tar").exists()
 

@@ -161,7 +161,7 @@ class TestArchives:
         ],
     )
     def test_members_that_escape_are_refused(self, tmp_path: Path, members: list[Any], told: str) -> None:
-        with pytest.raises(StrongroomError, match=told):
+        with pytest.raises(StrongroomError, match=rf"^a\.tar: is no archive to install from: .*{told}"):
             tarball.listing(pack(tmp_path / "a.tar", *members), 0)
 
     def test_what_lies_beside_the_prefix_is_refused(self, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import paths
+from strongroom.fetch import packing
 from strongroom.fetch.packing import packed
 from strongroom.plan.resource import Step, Upload
 from strongroom.plan.script import carry_out
@@ -37,6 +38,18 @@ def test_it_is_packed_once_and_found_again(tmp_path: Path) -> None:
     assert packed(source, digest) == first
     assert first.stat().st_mtime_ns == before
     assert [path.name for path in (paths.cache_dir() / "packed").iterdir()] == [f"{digest}.zst"]
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_one_that_was_cut_is_packed_anew_by_the_next_run(tmp_path: Path, part: float) -> None:
+    source, digest = artifact(tmp_path / "bundle", b"program " * 10000)
+    first = packed(source, digest)
+    assert first is not None
+    good = first.read_bytes()
+    first.write_bytes(good[: int(len(good) * part)])
+    packing._whole.clear()
+    assert packed(source, digest) == first
+    assert first.read_bytes() == good
 
 
 def test_what_would_not_shrink_goes_as_it_is(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_a_disk_that_fills_while_unpacking_leaves_the_old_version(tmp_path: Path
     assert lines[0] == "code=1"
     assert lines[1:-1] == [".", "./1", "./1/bin", "./1/bin/tool"], "nothing half done"
     assert str(old.artifact.files[0].sha256) in lines[-1]
+    assert list(incoming.iterdir()) == [], "on a full disk the upload takes room too"
     (said,) = done.stderr.splitlines()
     assert f"{new.artifact.file}: cannot be unpacked below" in said
     assert "0 MiB free on" in said
@@ -167,3 +168,13 @@ def test_a_truncated_archive_leaves_the_old_version(tmp_path: Path) -> None:
     assert done.stdout.split() == ["code=1", "1"]
     assert "tool-2.tar: cannot be unpacked below" in done.stderr
     assert "Unexpected EOF" in done.stderr
+
+
+def test_a_quote_in_a_files_name_is_no_end_of_a_word() -> None:
+    artifact = Artifact(
+        component="tool", version="1", arch="amd64", kind="archive", file="a';b.tar", size=1, sha256="0" * 64, licence="x",
+        source="x", files=({"path": "bin/tool", "sha256": "0" * 64, "mode": "0755"},),  # type: ignore[arg-type]
+    )  # fmt: skip
+    script = carry_out(Component(artifact, Path("a")).steps(Observed()))
+    done = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

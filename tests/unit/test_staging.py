@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from strongroom.errors import StrongroomError
 from strongroom.fetch import staging
 
 
@@ -30,3 +31,11 @@ def test_a_folder_that_another_process_removes_before_it_is_locked_is_made_again
     found = staging.appear(tmp_path / "folder", make)
     assert removed
     assert (found / "a").read_text() == "whole"
+
+
+def test_a_link_that_somebody_laid_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs" / "folder").mkdir(parents=True)
+    (tmp_path / ".making-b").symlink_to("theirs")
+    with pytest.raises(StrongroomError, match=r"\.making-b: cannot be written: Not a directory"):
+        staging.appear(tmp_path / "b", lambda folder: None)
+    assert (tmp_path / "theirs" / "folder").is_dir()

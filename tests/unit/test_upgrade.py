@@ -282,6 +282,28 @@ def test_broken_off_anywhere_it_is_run_again(world: World, at: str) -> None:
     assert world.used == ["3.1", "3.1"], "what was in use before is still known"
 
 
+@pytest.mark.parametrize("at", ["end the switch", "uncordon"])
+def test_a_host_that_is_lost_when_all_is_well_is_named_as_such(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def lost(*_: object) -> bool:
+        raise StrongroomError("w2: connection lost")
+
+    if at == "uncordon":
+        given_back = drain.release
+        monkeypatch.setattr(
+            drain, "release", lambda cluster, name: lost() if name == "w2" else given_back(cluster, name)
+        )
+    else:
+        world.boxes["w2"].cut = at
+    with pytest.raises(StrongroomError) as caught:
+        world.forward("3.2")
+    assert str(caught.value).endswith(
+        "connection lost; w2 is well, and may stay cordoned until this is run again; done before: w1"
+    )
+    assert (world.used, world.cordoned) == (["3.2", "3.2"], ["w2"])
+
+
 def test_rolled_back_by_hand_and_forth_again(world: World) -> None:
     world.forward("3.2")
     world.cluster.log.clear()
@@ -325,6 +347,27 @@ def test_pods_that_nothing_makes_anew_are_refused_before_anything_changes(world:
     assert (world.used, world.cluster.log) == (["3.1", "3.1"], [])
     world.forward("3.2", force=True)
     assert "evict alone" in world.cluster.log
+
+
+def test_a_lone_pod_that_came_meanwhile_is_not_ended_either(world: World) -> None:
+    work = world.work("3.2")
+    well = work.health
+
+    def health(host: OurHost, fresh: bool) -> None:
+        well(host, fresh)
+        world.cluster.pods = [pod("mine", "w2", None)]
+
+    work.health = health
+    with pytest.raises(StrongroomError) as caught:
+        work.forward()
+    assert str(caught.value) == (
+        "w2: default/mine: belongs to no controller, so a drain would end it for good; nothing was switched;"
+        " w2 is in service again; done before: w1"
+    )
+    assert "evict mine" not in world.cluster.log
+    assert (world.used, world.cordoned) == (["3.2", "3.1"], [])
+    world.forward("3.2", force=True)
+    assert "evict mine" in world.cluster.log
 
 
 def test_a_budget_that_is_never_met_is_named_and_the_node_is_given_back(world: World) -> None:

@@ -67,6 +67,17 @@ def test_there_and_back_again(rig: Rig) -> None:
     rig.upgrade().forward()
     assert machine.executions == 2, "one look, and one for what may be removed"
     after = managed(rig)
+    planned = rig.upgrade(hands=False)
+    planned.back()
+    assert said(planned.run) == [
+        "cp1: cordon node cp1",
+        "cp1: drain node cp1 (no pod to move)",
+        "cp1: switch back to cni-plugins 1.9.1, containerd 2.3.4, kata 4.1.0, runc 1.4.3",
+        "cp1: restart containerd.service (/etc/containerd/conf.d/10-strongroom.toml changes)",
+        "cp1: see that node cp1 is well",
+        "cp1: uncordon node cp1",
+    ]
+    assert managed(rig) == after
     rig.upgrade().back()
     assert managed(rig) == before, "the configuration too, without the former bundle"
     assert orders(rig) == ["start", "restart", "restart"]
@@ -164,6 +175,24 @@ def test_the_distributions_configuration_goes_back_too_and_is_still_the_owners(t
     assert rig.apply(rig.old) == []
     Run(rig.old, rig.session, Progress(), hands=True).host_phase(RuntimePhase(), leftover)
     assert config.read_text() == OWNERS
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_what_the_owner_wrote_since_is_not_undone_by_a_rollback(tmp_path: Path, applied: bool) -> None:
+    rig = Rig(tmp_path / "rig", workers=0, distribution=OWNERS)
+    rig.upgrade().forward()
+    config = rig.machines["cp1"].root / "etc/containerd/config.toml"
+    config.write_text(f'{config.read_text()}[debug]\n  level = "debug"\n')
+    if applied:  # ours is merged into it once more, and noted as what we wrote last
+        config.write_text(config.read_text().replace("pause:3.4", "pause:3.9"))
+        assert rig.apply(rig.new) != []
+    before = rig.machines["cp1"].state()
+    with pytest.raises(StrongroomError, match=r"^cp1: /etc/containerd/config\.toml: somebody else has edited it since"):
+        rig.upgrade().back()
+    assert (rig.machines["cp1"].state(), rig.cluster.log) == (before, ["cordon cp1", "uncordon cp1"])
+    rig.upgrade(rig.old).forward()
+    assert rig.kata() == ["4.1.0"]
+    assert ("pause:3.3" in config.read_text(), "[debug]" in config.read_text()) == (True, True)
 
 
 def killed(rig: Rig, at: str, work: Upgrade, *, back: bool = False) -> None:

@@ -235,6 +235,7 @@ def test_a_machine_without_an_id_is_refused(folder: Path, playing: Playing) -> N
         ("cpus: 4", "cpus: many", "cpus: found 'many'"),
         ("defaults:", "default:", "allowed are the keys defaults and hosts"),
         ("{address: 192.168.57.11, group: control_plane}", "[1]", "cp1: found [1]"),
+        ("  cpus: 2", "  # cpus: 2", "cp1: cpus: missing; it says how many CPUs it has"),
     ],
 )
 def test_wrong_settings_are_named(folder: Path, old: str, new: str, words: str) -> None:
@@ -244,6 +245,14 @@ def test_wrong_settings_are_named(folder: Path, old: str, new: str, words: str) 
         vagrant.settings(file)
     assert words in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["defaults:\nhosts: [cp1, w1]\n", "defaults: [cp1, w1]\nhosts:\n"])
+def test_a_list_in_place_of_keys_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / vagrant.SETTINGS
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"^{file}: (hosts|defaults): found \['cp1', 'w1'\], allowed are keys$"):
+        vagrant.settings(file)
 
 
 def test_the_command_says_it_in_one_line(

@@ -12,7 +12,7 @@ from strongroom.cli.upgrade import Batch, Force, Rollback, prepare
 from strongroom.engine.upgrade import Options
 from strongroom.errors import ConfigError, Exit
 from strongroom.phases.base import Context, Phase
-from strongroom.phases.destroy import undo_phases_of
+from strongroom.phases.destroy import refuse_while_pods_run, undo_phases_of
 from strongroom.phases.modes import phases_of
 
 
@@ -34,14 +34,16 @@ def plan(
         raise ConfigError("plan: --skip-phase goes with apply's plan only; found with --destroy", hint="use --phase")
     if upgrade and (destroy or phase or skip_phase):
         raise ConfigError("plan: --upgrade goes with none of --destroy, --phase and --skip-phase")
-    if not upgrade and (rollback or force or batch != 1):
-        raise ConfigError("plan: --rollback, --batch and --force go with --upgrade only")
+    if not upgrade and (rollback or batch != 1):
+        raise ConfigError("plan: --rollback and --batch go with --upgrade only")
+    if force and not (upgrade or destroy):
+        raise ConfigError("plan: --force goes with --upgrade and --destroy only")
     chosen: list[Phase] = []
 
     def choose(context: Context) -> None:
         ours = context.inventory
         if destroy:
-            chosen.extend(undo_phases_of(ours, phase or ()))
+            chosen.extend(undo_phases_of(ours, phase or (), force))
         elif not upgrade:
             chosen.extend(phases_of(ours, phase or (), skip_phase or ()))
 
@@ -50,8 +52,11 @@ def plan(
             work = prepare(run, Options(batch, force=force))
             work.back() if rollback else work.forward()
             changes = run.changes
+        elif destroy:
+            refuse_while_pods_run(chosen, run.context, run.session)
+            changes = run.undo(chosen)
         else:
-            changes = run.undo(chosen) if destroy else run.phases(chosen)
+            changes = run.phases(chosen)
         executions = {name: remote.executions for name, remote in run.session.remotes.items()}
     print_changes(changes, output, done=False, executions=executions)
     return Exit.PENDING if changes and exit_code else Exit.OK

@@ -156,7 +156,8 @@ class Remote:
             # Room for the file, packed and not, what unpacks from it, and a margin: checked before a byte is sent.
             need = (4 * size >> 10) + (64 << 10)
             said = self.run(
-                f"set -eu; umask 077; mkdir -p {STATE}/incoming; {ASK}\n"
+                # What a run has left that was cut off takes room, and nothing goes on with it.
+                f"set -eu; umask 077; mkdir -p {STATE}/incoming; rm -f {STATE}/incoming/*; {ASK}\n"
                 f"free=$(df -Pk {STATE}/incoming | sed -n '2s/  */ /gp' | cut -d' ' -f4)\n"
                 f'[ "$free" -ge {need} ] || {{ echo "{STATE} has $((free >> 10)) MiB free and {need >> 10} are needed;'
                 ' make room on the disk" >&2; exit 1; }',

@@ -47,6 +47,8 @@ class Upgrade:
     options: Options = Options()
     drain: Callable[[Sequence[str]], None] | None = None
     done: list[Host] = field(default_factory=list)
+    going_back: dict[str, set[str]] = field(default_factory=dict)
+    """Host -> the links and files that a rollback changes, which are one step of it."""
 
     def __post_init__(self) -> None:
         if self.drain is None:
@@ -114,22 +116,24 @@ class Upgrade:
             seen = remote.observe([former])[former.key]
             with naming(host.name):
                 former.steps(seen)
+            self.going_back[host.name] = former.changes(seen)
             return "note" in seen.fields()
 
         return [host for host, ahead in zip(hosts, self.run.session.each(hosts, look), strict=True) if ahead]
 
     def _refuse_lone_pods(self, hosts: Sequence[Host]) -> None:
-        if self.options.force:
-            return
+        if lost := self._lone_pods(hosts):
+            raise PreflightRefused("\n".join(lost), hint="end it yourself, or give --force; nothing was changed")
+
+    def _lone_pods(self, hosts: Sequence[Host]) -> list[str]:
         lost = []
-        for host in hosts:
+        for host in () if self.options.force else hosts:
             lone = [str(pod) for pod in drain.pods_on(self.cluster, host.name) if pod.lone and not pod.ending]
             if lone:
                 lost.append(
                     f"{host.name}: {', '.join(lone)}: belongs to no controller, so a drain would end it for good"
                 )
-        if lost:
-            raise PreflightRefused("\n".join(lost), hint="end it yourself, or give --force; nothing was changed")
+        return lost
 
     # Batches
 
@@ -161,14 +165,21 @@ class Upgrade:
             if not self.run.hands:
                 raise
             raise StrongroomError(self._failed(batch, error, roll_back=fresh), hint=error.hint) from error
-        self.run.host_phase(SettlePhase(batch), pending)
-        for host in batch:
-            self._release(host)
+        try:
+            self.run.host_phase(SettlePhase(batch), pending)
+            for host in batch:
+                self._release(host)
+        except StrongroomError as error:
+            said = f"{_names(batch)} is well, and may stay cordoned until this is run again"
+            raise StrongroomError(f"{_line(error)}; {said}{self._before()}", hint=error.hint) from error
 
     def _out_of_service(self, batch: Sequence[Host]) -> None:
         try:
             for host in batch:
                 self._do(host, "cordon", f"cordon node {host.name}", self._cordon)
+            # Once more: other hosts' turns took their time, and none comes from here on.
+            if lost := self._lone_pods(batch):
+                raise StrongroomError("; ".join(lost), hint="end it yourself, or give --force")
             for host in batch:
                 pods = ", ".join(map(str, drain.pods_on(self.cluster, host.name))) or "no pod to move"
                 self.run.record(NAME, host.name, [Step("drain", f"drain node {host.name} ({pods})", "")])
@@ -238,6 +249,7 @@ class Upgrade:
             return
         for host in batch:
             changed = {one.step.resource for one in self.run.changes if (one.phase, one.host) == (NAME, host.name)}
+            changed |= self.going_back.get(host.name, set())
             for unit in _units(RuntimePhase(switching=True).resources(self.run.context, host)):
                 because = [path for path in unit.restart_on if changed & {f"link {path}", f"file {path}"}]
                 if because and unit.key not in changed:

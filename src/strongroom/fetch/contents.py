@@ -46,7 +46,7 @@ def check(bundle: Bundle) -> None:
         elif artifact.kind == "archive":
             _archive(artifact, path)
         elif artifact.kind == "image":
-            _refuse_other(artifact, path, "its configuration", _image_arch(path))
+            _refuse_other(artifact, path, "its configuration", _image_arch(artifact, path))
 
 
 def _archive(artifact: Artifact, path: Path) -> None:
@@ -66,23 +66,28 @@ def _archive(artifact: Artifact, path: Path) -> None:
             raise StrongroomError(f"{path}: its {name} is not as {MANIFEST} lists it")
 
 
-def _image_arch(path: Path) -> str | None:
+def _image_arch(artifact: Artifact, path: Path) -> str | None:
     """The architecture that an OCI layout's one image says it is for; None where it says nothing.
 
     Raises:
-        StrongroomError: it is no whole OCI layout.
+        StrongroomError: it is no whole OCI layout, or of another image than is listed.
     """
     try:
         with tarfile.open(path) as tar:
-            index = _json(tar, "index.json")
-            manifest = _json(tar, _blob(index["manifests"][0]))
+            entry = _json(tar, "index.json")["manifests"][0]
+            names = (entry["annotations"]["io.containerd.image.name"], entry["digest"])
+            manifest = _json(tar, _blob(entry))
             config = _json(tar, _blob(manifest["config"]))
             for layer in manifest["layers"]:
                 if tar.getmember(_blob(layer)).size != layer["size"]:
                     raise ValueError(f"{layer['digest']} is of another size")
-    except (tarfile.TarError, EOFError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (tarfile.TarError, EOFError, OSError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         told = str(error).strip("'\"") or type(error).__name__
         raise StrongroomError(f"{path}: is no whole image archive: {told.splitlines()[0]}") from error
+    if names != (artifact.image, artifact.image_digest):  # a host would import it, and never see what it waits for
+        raise StrongroomError(
+            f"{path}: its image is {' '.join(map(str, names))}, and {MANIFEST} lists {artifact.image} {artifact.image_digest}"
+        )
     found = config.get("architecture")
     return found if isinstance(found, str) else None
 

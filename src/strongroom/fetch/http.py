@@ -50,12 +50,12 @@ class _TransientError(Exception):
 
 
 class _SameOrBetter(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but never from https to http."""
+    """Follow redirects, but never from https to http, nor from either to anything else (urllib would go to ftp)."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> urllib.request.Request | None:
-        if req.type == "https" and not newurl.startswith("https:"):
+        if not newurl.startswith(("https:", f"{req.type}:")):
             raise StrongroomError(f"{req.full_url}: redirects to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
@@ -127,10 +127,11 @@ class Client:
             with self._opener().open(request, timeout=self.timeout) as response:
                 yield response
         except urllib.error.HTTPError as error:
+            said = _printable(str(error.reason))
             if error.code in _AGAIN:
-                told = f"the server answered {error.code} {error.reason}"
+                told = f"the server answered {error.code} {said}"
                 raise _TransientError(told, _retry_after(error.headers)) from error
-            raise RefusedError(url, error.code, error.reason, error.headers) from error
+            raise RefusedError(url, error.code, said, error.headers) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise StrongroomError(
@@ -140,6 +141,8 @@ class Client:
             raise _TransientError(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
             raise _TransientError(str(error) or type(error).__name__) from error
+        except ValueError as error:  # urllib's word for an address that is none, as a redirect may have it
+            raise StrongroomError(f"{url}: leads to no address: {_printable(str(error))}") from error
 
     def _again(self, url: str, attempt: Callable[[], T]) -> T:
         for number in range(1, self.tries + 1):
@@ -247,9 +250,15 @@ def _receive(
 
 def _complete(response: http.client.HTTPResponse, received: int) -> None:
     """``read`` with a size doesn't tell that a connection ended early."""
-    told = response.headers.get("Content-Length")
-    if told is not None and told.isdigit() and int(told) != received:
-        raise _TransientError(f"the connection ended after {received} of {told} bytes")
+    told = response.headers.get("Content-Length", "")
+    # As text: a number of five thousand digits is none to int(), nor is a superscript two, which is a digit to isdigit().
+    if told.isascii() and told.isdigit() and (told.lstrip("0") or "0") != str(received):
+        raise _TransientError(f"the connection ended after {received} of {told[:20]} bytes")
+
+
+def _printable(text: str) -> str:
+    """A server's words on one line: neither line ends (urllib's own of a redirect in a circle) nor escapes of a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:300]
 
 
 def _retry_after(headers: Message) -> float:

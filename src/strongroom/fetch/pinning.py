@@ -102,7 +102,7 @@ def update(
 def _pin(entry: LockEntry, client: Client) -> LockEntry:
     with progress.step(f"pinning {entry}"):
         if entry.image is not None:
-            changes: dict[str, object] = {"digest": registry.resolve(entry.image, client)}
+            changes: dict[str, object] = {"digest": registry.resolve(entry.image, entry.arch, client)}
         else:
             assert entry.url is not None
             sha256, size = client.measure(entry.url)

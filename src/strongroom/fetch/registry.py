@@ -93,7 +93,8 @@ class Repository:
             )
         query = {key: fields[key] for key in ("service", "scope") if key in fields}
         url = f"{fields['realm']}?{urllib.parse.urlencode(query)}"
-        if self._url("", "").startswith("https:") and not url.startswith("https:"):
+        # http only where the registry itself speaks it, and nothing else ever: urllib opens file: as well.
+        if not url.startswith(("https:", f"{self._url('', '').partition(':')[0]}:")):
             raise StrongroomError(f"{self.host}: sends for its token to {fields['realm']}, which is not https")
         answer = _object(self.client.get(url)[0], url)
         token = answer.get("token") or answer.get("access_token")
@@ -105,11 +106,19 @@ class Repository:
 def _object(body: bytes, url: str) -> dict[str, Any]:
     try:
         content = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StrongroomError(f"{url}: is no JSON") from error
     if not isinstance(content, dict):
         raise StrongroomError(f"{url}: is no JSON object")
     return content
+
+
+def _tables(content: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    """A list of objects; none where the key isn't there."""
+    found = content.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise StrongroomError(f"{where}: its {key} are no list of objects")
+    return found
 
 
 def _hex(digest: object) -> str:
@@ -118,10 +127,20 @@ def _hex(digest: object) -> str:
     return digest.removeprefix("sha256:")
 
 
-def resolve(reference: str, client: Client) -> str:
-    """The digest (``sha256:...``) that a tag has now."""
+def resolve(reference: str, arch: str, client: Client) -> str:
+    """The digest (``sha256:...``) that a tag has now, and by which an image of the architecture can be had.
+
+    Raises:
+        StrongroomError: unreachable, refused, no image, or none of this architecture.
+    """
+
+    def ask(place: Repository) -> str:
+        digest = f"sha256:{sha256_bytes(place.manifest(tag)[0])}"
+        _for_platform(place, digest, arch)  # a pin never changes, so nothing else than an image may become one
+        return digest
+
     places, tag = Repository.places(reference, client)
-    return f"sha256:{sha256_bytes(_first(places, lambda place: place.manifest(tag)[0]))}"
+    return _first(places, ask)
 
 
 def _first(places: Sequence[Repository], ask: Callable[[Repository], T]) -> T:
@@ -138,11 +157,14 @@ def _for_platform(repository: Repository, digest: str, arch: str) -> tuple[str, 
     """Digest, bytes and media type of one architecture's manifest, through the index if there is one."""
     body, media_type = repository.manifest(digest)
     if media_type in _INDEXES:
-        entries = json.loads(body).get("manifests", [])
-        platforms = [(entry.get("platform", {}), entry) for entry in entries]
-        fitting = [e for p, e in platforms if p.get("os") == "linux" and p.get("architecture") == arch]
+        where = f"{repository.host}/{repository.name}@{digest}"
+        entries = [(entry.get("platform"), entry) for entry in _tables(_object(body, where), "manifests", where)]
+        wanted = {"os": "linux", "architecture": arch}
+        fitting = [
+            entry for platform, entry in entries if isinstance(platform, dict) and wanted.items() <= platform.items()
+        ]
         if not fitting:
-            raise StrongroomError(f"{repository.host}/{repository.name}@{digest}: has no image for linux/{arch}")
+            raise StrongroomError(f"{where}: has no image for linux/{arch}")
         digest = f"sha256:{_hex(fitting[0].get('digest'))}"
         body, media_type = repository.manifest(digest)
     if media_type not in _MANIFESTS:
@@ -170,7 +192,7 @@ def pull(reference: str, digest: str, arch: str, out: Path, client: Client) -> s
 def _pull(repository: Repository, reference: str, digest: str, arch: str, out: Path) -> str:
     manifest_digest, manifest, media_type = _for_platform(repository, digest, arch)
     content = _object(manifest, reference)
-    parts = [content.get("config"), *content.get("layers", [])]
+    parts = [content.get("config"), *_tables(content, "layers", reference)]
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         blobs: dict[str, bytes | Path] = {_hex(manifest_digest): manifest}
         for part in parts:

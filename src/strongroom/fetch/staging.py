@@ -62,7 +62,8 @@ def _exclusive(work: Path, *, keep: bool) -> Iterator[None]:
     while True:
         work.mkdir(exist_ok=True)
         try:
-            handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # Not through a link, which in a folder like /tmp may be anybody's: what is below is removed.
+            handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             continue  # who held the lock removed it just now
         try:

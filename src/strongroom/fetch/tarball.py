@@ -192,11 +192,11 @@ def _listed(
         return BundledFile(path=path, mode="0777", target=info.linkname)
     if info.islnk():
         if linked is None:
-            raise StrongroomError(f"{info.name}: is a hard link to {info.linkname}, which is not before it")
+            raise tarfile.TarError(f"{info.name}: is a hard link to {info.linkname}, which is not before it")
         return linked.model_copy(update={"path": path})
     content = tar.extractfile(info) if info.isreg() else None
     if content is None:
-        raise StrongroomError(f"{info.name}: is neither file, link nor folder")
+        raise tarfile.TarError(f"{info.name}: is neither file, link nor folder")
     hashed, head = hashlib.sha256(), b""
     while chunk := content.read(1 << 20):
         hashed.update(chunk)

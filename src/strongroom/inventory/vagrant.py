@@ -31,14 +31,14 @@ class _Machine(Frozen):
     """What a machine may say of itself; the Vagrantfile reads the same."""
 
     box: str = Field(description="a Vagrant box with a build for libvirt")
-    memory: int = Field(ge=512, description="MiB")
-    cpus: int = Field(ge=1)
-    disk_gb: int = Field(ge=1)
-    nested: bool
-    uefi: bool
-    tpm: bool
+    memory: int = Field(ge=512, description="how much memory it has, in MiB")
+    cpus: int = Field(ge=1, description="how many CPUs it has")
+    disk_gb: int = Field(ge=1, description="how large its disk is, in GB")
+    nested: bool = Field(description="whether it can virtualise, true or false")
+    uefi: bool = Field(description="whether it has OVMF in place of a BIOS, true or false")
+    tpm: bool = Field(description="whether it has a TPM in software, true or false")
     address: str = Field(description="its fixed address in the private network")
-    group: Literal["control_plane", "workers"]
+    group: Literal["control_plane", "workers"] = Field(description="its group, control_plane or workers")
 
     @model_validator(mode="after")
     def _measured(self) -> _Machine:
@@ -92,19 +92,26 @@ def settings(file: Path) -> dict[str, _Machine]:
     content = yamltext.load(file)
     if not isinstance(content, dict) or set(content) != {"defaults", "hosts"}:
         raise ConfigError(f"{file}: allowed are the keys defaults and hosts, both of them")
-    defaults, machines, problems = content["defaults"], {}, list[str]()
-    for name, own in (content["hosts"] or {}).items():
+    machines, problems = {}, list[str]()
+    defaults, hosts = (_keys(f"{file}: {key}", content[key], problems) for key in ("defaults", "hosts"))
+    for name, own in hosts.items():
+        where = f"{file}: {name}"
         try:
-            machines[str(name)] = _Machine.model_validate({**(defaults or {}), **(own or {})})
+            machines[str(name)] = _Machine.model_validate({**defaults, **_keys(where, own, problems)})
         except ValidationError as error:
-            problems += explain(f"{file}: {name}", _Machine, error)
-        except TypeError:
-            problems.append(f"{file}: {name}: found {own!r}, allowed are keys")
+            problems += explain(where, _Machine, error)
     if not machines and not problems:
         problems.append(f"{file}: hosts: none")
     if problems:
         raise ConfigError(*problems)
     return machines
+
+
+def _keys(where: str, value: Any, problems: list[str]) -> dict[str, Any]:
+    if value is None or isinstance(value, dict):
+        return value or {}
+    problems.append(f"{where}: found {value!r}, allowed are keys")
+    return {}
 
 
 def parse_states(text: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ import yaml
 from strongroom.errors import ConfigError
 
 _VAULT_FILE = "$ANSIBLE_VAULT;"
+#: Values with all aliases written out, as whoever walks through them meets them: nine lines can stand for a milliard.
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; one inside itself, which is refused later on, counts once."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = (part for one in inner for part in (one if isinstance(one, tuple) else (one,)))
+        known[id(node)] += sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _vault(loader: _Loader, node: yaml.Node) -> Vaulted:
@@ -84,7 +96,10 @@ def load(path: Path) -> Any:
     loader = _Loader(text)
     loader.name = str(path)
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is not None and (size := _size(node, {})) > _MOST:
+            raise ConfigError(f"{path}: stands for {size} values with its aliases written out, allowed are {_MOST}")
+        return None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0

@@ -25,7 +25,9 @@ _WITHOUT_FILES = ("image", "manifest")
 
 
 def _below(path: str) -> str:
-    """A normal relative path that stays below where it is joined to."""
+    """A normal relative path that stays below where it is joined to, and is one line of a script or a list of sums."""
+    if not path.isprintable():
+        raise ValueError(f"{path!r} has a character that cannot be printed")
     if not path or path.startswith("/") or "\\" in path or "\0" in path or posixpath.normpath(path) != path:
         raise ValueError(f"{path!r} is no plain relative path")
     if path.split("/")[0] in ("..", "."):
@@ -37,6 +39,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Below = Annotated[str, AfterValidator(_below)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+#: The name of a folder below a component's.
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]*$")]
 
 
 class Frozen(BaseModel):
@@ -74,7 +78,7 @@ class Artifact(Frozen):
     """
 
     component: Name
-    version: str = Field(min_length=1)
+    version: Version
     arch: Arch
     kind: Kind
     file: Below

@@ -57,8 +57,10 @@ def _description(model: type[BaseModel], path: Sequence[int | str]) -> str | Non
 
 
 def _unsaid(text: str) -> str:
-    """Without what stands before an @ in a URL: a password that is not allowed there is no business of a terminal's either."""
-    return re.sub(r"//[^/\s]*@", "//…@", text)
+    """Without what stands before an @ in a URL, also in one without its //: a password that is not allowed there is no business
+    of a terminal's either.
+    """
+    return re.sub(r"[^\s'\"/]*:(?!//)\S*@", "…@", re.sub(r"//\S*@", "//…@", text))
 
 
 # pydantic's words for a value of another type, in the words of TOML, YAML and Python alike.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from strongroom.errors import ConfigError
-from strongroom.model.bundle import Arch, Below, Digest, Frozen, Kind, Name, Sha256
+from strongroom.model.bundle import Arch, Below, Digest, Frozen, Kind, Name, Sha256, Version
 
 UNPINNED = "unpinned"
 
@@ -29,7 +29,7 @@ class LockEntry(Frozen):
     """
 
     component: Name
-    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]*$")
+    version: Version
     arch: Arch
     kind: Kind
     url: str | None = Field(default=None, pattern=r"^https?://\S+$")

@@ -38,7 +38,7 @@ def _proxy(text: str) -> str:
         if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S+", text):
             raise ValueError("env:NAME of a variable, or file:PATH")
         return text
-    if urlsplit(text).username is not None or "@" in text:
+    if "@" in text:
         raise ValueError("http://HOST:PORT; one with a user name or password is given as env:NAME or file:PATH")
     if problem := proxy_problem(text):
         raise ValueError(f"{problem}, env:NAME or file:PATH")

@@ -88,8 +88,8 @@ class Component(Resource):
         script = (
             f"rm -rf {quote(new)} {quote(old)}; mkdir -p {' '.join(map(quote, sorted(folders)))}\n"
             + "\n".join(unpack)
-            + f"\n( cd {quote(new)}; sha256sum -c --quiet {self._sums()}\n) || fail '{names}: unpacked files are not"
-            f" what the bundle lists; rebuild the bundle'\n"
+            + f"\n( cd {quote(new)}; sha256sum -c --quiet {self._sums()}\n) || fail"
+            f" {quote(f'{names}: unpacked files are not what the bundle lists; rebuild the bundle')}\n"
             f"sync -f {quote(new)}; if [ -e {quote(self.prefix)} ]; then mv -T {quote(self.prefix)} {quote(old)}; fi\n"
             f"mv -T {quote(new)} {quote(self.prefix)}; sync {quote(self.prefix.rpartition('/')[0])}; rm -rf {quote(old)}"
         )

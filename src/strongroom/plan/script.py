@@ -100,6 +100,9 @@ def carry_out(steps: Sequence[Step], given: str | None = None) -> str:
     parts = [LIBRARY, f"exec 9>{LOCK}; flock -w 1800 9 || fail 'another step has held this host for half an hour'"]
     if given is not None:
         parts.append(f"INPUT={quote(given)}")
+    if incoming := [upload.incoming for step in steps for upload in step.uploads]:
+        # Also where a step fails: what cannot be unpacked on a full disk must not stay there as an upload either.
+        parts.append(f"trap 'rm -f {' '.join(f'{one} {one}.zst' for one in incoming)}' EXIT")
     for step in steps:
         body = "\n".join([*(f"fetched {upload.sha256}" for upload in step.uploads), step.script])
         # Not `( … ) || …`: the shell switches -e off inside a list. Nothing but the step itself may keep the lock.
@@ -110,6 +113,5 @@ def carry_out(steps: Sequence[Step], given: str | None = None) -> str:
                 f"mkdir -p $S/journal; printf '%s\\n' {quote(step.resource)} > $S/journal/{name}\n"
                 f"sync $S/journal/{name} $S/journal\n{block}\nsync; rm -f $S/journal/{name}; sync $S/journal"
             )
-        cleanup = "".join(f"\nrm -f {upload.incoming} {upload.incoming}.zst" for upload in step.uploads)
-        parts.append(f"{block}{cleanup}")
+        parts.append(block)
     return "\n".join(parts) + "\n"

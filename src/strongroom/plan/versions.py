@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from strongroom.errors import StrongroomError
 from strongroom.plan.artifacts import ON_PATH, PREFIX
-from strongroom.plan.containerd import CNI_BIN
+from strongroom.plan.containerd import CNI_BIN, CONFIG
+from strongroom.plan.registration import KEPT
 from strongroom.plan.resource import Guard, Observed, Resource, Step, quote
 from strongroom.plan.script import STATE
 
@@ -176,7 +177,12 @@ class Former(Resource):
             '    [ "$(readlink "$p")" = "$t" ] || echo "link=$p $t"; done < $n/links\n'
             '( cd $n/files; find . -type f ) | sed "s/^.//" | while read -r p; do\n'
             '    cmp -s "$n/files$p" "$p" || echo "file=$p"; done\n'
-            'while read -r p; do [ ! -e "$p" ] && [ ! -L "$p" ] || echo "absent=$p"; done < $n/absent'
+            'while read -r p; do [ ! -e "$p" ] && [ ! -L "$p" ] || echo "absent=$p"; done < $n/absent\n'
+            # Whether what the owner has written into it since is in what we wrote last, or beside it; not in the middle of a way back.
+            f"r={KEPT}/record.json; o='\"only_ours\": true'\n"
+            f"if [ $n = {FORMER} ] && [ -e $r ] && ! cmp -s $n/files{CONFIG} {CONFIG}; then\n"
+            f'    grep -q "$(sha256sum {CONFIG} | cut -c1-64)" $r && {{ grep -q "$o" $r || ! grep -q "$o" $n/files$r; }}'
+            " || echo edited=yes\nfi"
         )
 
     def versions(self, seen: Observed) -> str:
@@ -184,13 +190,23 @@ class Former(Resource):
         known = [version_of(line.removeprefix("to=")) for line in seen.lines if line.startswith("to=")]
         return ", ".join(f"{component} {version}" for component, version in sorted(set(filter(None, known))))
 
+    def changes(self, seen: Observed) -> set[str]:
+        """The links and files that would be written, by the keys of their resources."""
+        found = (line.partition("=") for line in seen.lines)
+        return {f"{kind} {path.split(' ')[0]}" for kind, _, path in found if kind in ("link", "file")}
+
     def steps(self, seen: Observed) -> list[Step]:
         """Links, then files, back to what is noted.
 
         Raises:
-            StrongroomError: a version that is noted is not there any more.
+            StrongroomError: a version that is noted is not there any more, or the owner's configuration was edited since.
         """
         now = seen.fields()
+        if "edited" in now:
+            raise StrongroomError(
+                f"{CONFIG}: somebody else has edited it since the upgrade, and going back would undo that as well",
+                hint="strongroom upgrade --bundle DIR, with the bundle that has the former versions, keeps it",
+            )
         gone = [line.removeprefix("gone=") for line in seen.lines if line.startswith("gone=")]
         if gone:
             raise StrongroomError(
