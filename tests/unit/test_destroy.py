@@ -410,7 +410,8 @@ main()
 def test_the_plan_refuses_what_destroy_would(
     tmp_path: Path, bundle: Path, words: tuple[str, ...], code: int, told: str
 ) -> None:
-    command = [sys.executable, "-c", _PODS_RUN, "plan", "--destroy", "--phase", "runtime", inventory(tmp_path, bundle)]
+    file = str(inventory(tmp_path, bundle))
+    command = [sys.executable, "-c", _PODS_RUN, "plan", "--destroy", "--phase", "runtime", file]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr[-500:] if code != done.returncode else "") == (code, "")
     assert told in done.stdout + done.stderr

@@ -173,7 +173,7 @@ def test_a_truncated_archive_leaves_the_old_version(tmp_path: Path) -> None:
 def test_a_quote_in_a_files_name_is_no_end_of_a_word() -> None:
     artifact = Artifact(
         component="tool", version="1", arch="amd64", kind="archive", file="a';b.tar", size=1, sha256="0" * 64, licence="x",
-        source="x", files=({"path": "bin/tool", "sha256": "0" * 64, "mode": "0755"},),  # type: ignore[arg-type]
+        source="x", files=({"path": "bin/tool", "sha256": "0" * 64, "mode": "0755"},),
     )  # fmt: skip
     script = carry_out(Component(artifact, Path("a")).steps(Observed()))
     done = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=False)
