@@ -25,6 +25,11 @@ def state_dir() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
+def written(text: str) -> Path:
+    """A path as somebody wrote it. One in the home of a user whom nobody knows stays as it is, and is then simply not there."""
+    return Path(os.path.expanduser(text))
+
+
 def catalog(*parts: str) -> Path:
     """A file or folder of the packaged catalogue."""
     return Path(str(files("strongroom"))).joinpath("catalog", *parts)

@@ -102,6 +102,8 @@ def test_no_bundle(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("plan", inventory(tmp_path, tmp_path / "nothing"))
     assert done.returncode == 2
     assert f"{tmp_path / 'nothing'}: no bundle there (bundle.json is missing)" in done.stderr
+    done = strongroom("plan", inventory(tmp_path, Path("~nobody-of-this-name/bundle")))
+    assert "strongroom: ~nobody-of-this-name/bundle: no bundle there (bundle.json is missing)" in done.stderr
     assert "strongroom bundle create" in done.stderr
 
 

@@ -75,6 +75,7 @@ def test_there_and_back_again(rig: Rig) -> None:
         "cp1: switch back to cni-plugins 1.9.1, containerd 2.3.4, kata 4.1.0, runc 1.4.3",
         "cp1: restart containerd.service (/etc/containerd/conf.d/10-strongroom.toml changes)",
         "cp1: see that node cp1 is well",
+        "cp1: end the switch of versions",
         "cp1: uncordon node cp1",
     ]
     assert managed(rig) == after

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from strongroom import paths
 from strongroom.cli.common import BundleFolder
 from strongroom.engine import inventory as inventories
 from strongroom.engine.session import connect
@@ -122,7 +123,7 @@ def _manifest(inventory: Inventory, option: Path | None) -> BundleManifest | Non
     Raises:
         StrongroomError: there is one, and it is damaged, or --bundle names a folder without one.
     """
-    folder = option or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
+    folder = option or (paths.written(inventory.cluster.bundle) if inventory.cluster.bundle else None)
     if folder and (option or folder.exists()):
         return bundles.load(folder).manifest
     progress.say("no bundle yet: architecture and room on the disks are not asked for")

@@ -20,9 +20,9 @@ from strongroom.phases.base import HostPhase
 from strongroom.phases.kubernetes import same_version
 from strongroom.phases.runtime import RuntimePhase, switches
 from strongroom.phases.upgrade import NAME, BackPhase, SettlePhase, StagePhase, SwitchPhase, TidyPhase
-from strongroom.plan.resource import Resource, Step
+from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.system import Unit
-from strongroom.plan.versions import Former, SameVersions
+from strongroom.plan.versions import Former, SameVersions, Settled
 
 Health = Callable[[Host, bool], None]
 """Raises StrongroomError unless a node is well; the second argument says that it runs the bundle's versions."""
@@ -168,6 +168,7 @@ class Upgrade:
         try:
             self.run.host_phase(SettlePhase(batch), pending)
             for host in batch:
+                self._settles(host)
                 self._release(host)
         except StrongroomError as error:
             said = f"{_names(batch)} is well, and may stay cordoned until this is run again"
@@ -242,6 +243,11 @@ class Upgrade:
         for host in hosts:
             if host not in handled and drain.is_ours(self.cluster.get("v1", "Node", host.name) or {}):
                 self._release(host)
+
+    def _settles(self, host: Host) -> None:
+        """Without hands there is no note yet whose end would be seen."""
+        if not self.run.hands:
+            self.run.record(NAME, host.name, Settled().steps(Observed(("switching=yes",))))
 
     def _restarts(self, batch: Sequence[Host]) -> None:
         """Without hands nothing has changed that a restart would be read from; with them it was done."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from strongroom import paths
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.fetch.hashing import sha256_file
 from strongroom.fetch.nft import Closure
@@ -55,7 +56,7 @@ def checked(arch: str, sysroot: Path | None) -> Path:
             f" {arch}",
             hint=recommended(arch),
         )
-    root = sysroot.expanduser().resolve()
+    root = paths.written(str(sysroot)).resolve()
     if re.search(r"[\s'\"]", str(root)):
         raise ConfigError(f"--sysroot {root}: has a blank or a quote in it, and compilers' settings are split there")
     for program in (f"{TRIPLETS[arch]}-gcc", f"{TRIPLETS[arch]}-readelf", "pkg-config"):

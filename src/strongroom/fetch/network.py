@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from strongroom import paths
 from strongroom.errors import ConfigError
 from strongroom.fetch.http import Client
 from strongroom.model.network import Network, Proxy, is_reference, proxy_problem
@@ -35,7 +36,7 @@ def client(network: Network, ca_file: Path | None = None, *, tries: int = 4, del
 
 def ca(network: Network) -> Path | None:
     """The private CA's file."""
-    return Path(network.ca_file).expanduser() if network.ca_file else None
+    return paths.written(network.ca_file) if network.ca_file else None
 
 
 def proxies(proxy: Proxy) -> dict[str, str] | None:
@@ -55,7 +56,7 @@ def _resolve(text: str, key: str) -> str:
         if not (found := os.environ.get(name, "").strip()):
             raise ConfigError(f"{where}: that variable is not set")
     else:
-        path = Path(name).expanduser()
+        path = paths.written(name)
         try:
             with path.open(encoding="utf-8") as file:
                 mode = os.fstat(file.fileno()).st_mode

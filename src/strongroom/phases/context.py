@@ -32,7 +32,7 @@ def make_context(inventory: Inventory, bundle: Path | None = None) -> Context:
     """
     chosen = choose(inventory, shims())
     network.refuse_unfit(inventory)
-    folder = bundle or (Path(inventory.cluster.bundle).expanduser() if inventory.cluster.bundle else None)
+    folder = bundle or (paths.written(inventory.cluster.bundle) if inventory.cluster.bundle else None)
     if folder is None:
         raise ConfigError(
             "cluster: bundle: missing; it says which folder of artifacts to install from",

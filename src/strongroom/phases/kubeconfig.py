@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.errors import StrongroomError
 from strongroom.kube.access import admin_kubeconfig
-from strongroom.paths import state_dir
+from strongroom.paths import state_dir, written
 from strongroom.phases.base import Context
 from strongroom.plan.resource import Step
 from strongroom.report.progress import Progress
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 def place(context: Context) -> Path:
     """Where the inventory wants it, else below strongroom's state."""
     cluster = context.inventory.cluster
-    return (
-        Path(cluster.kubeconfig).expanduser()
-        if cluster.kubeconfig
-        else state_dir() / "clusters" / cluster.name / "kubeconfig"
-    )
+    return written(cluster.kubeconfig) if cluster.kubeconfig else state_dir() / "clusters" / cluster.name / "kubeconfig"
 
 
 class KubeconfigPhase:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from strongroom import paths
 from strongroom.errors import ConfigError
 from strongroom.model.cluster import Inventory
 from strongroom.model.network import Network, is_reference, overrides, server
@@ -111,7 +111,7 @@ def hosts_toml(registry: str, mirrors: Sequence[str], private_ca: bool) -> bytes
 def _ca(network: Network) -> bytes | None:
     if network.ca_file is None:
         return None
-    path = Path(network.ca_file).expanduser()
+    path = paths.written(network.ca_file)
     try:
         content = path.read_bytes()
     except OSError as error:
