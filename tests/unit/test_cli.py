@@ -387,3 +387,9 @@ def test_a_traceback_that_was_asked_for_changes_no_exit_code(tmp_path: Path) -> 
     assert "Traceback" in done.stderr
     assert done.returncode == plain.returncode == 2
     assert done.stderr.endswith(plain.stderr)
+
+
+def test_it_runs_as_a_module_too() -> None:
+    plain = strongroom("--version")
+    done = subprocess.run([sys.executable, "-m", "strongroom", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == plain.stdout
