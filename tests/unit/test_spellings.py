@@ -88,7 +88,7 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("tdx: SEAMCALL failed: CPU 3: leaf 33, error 0xc000092100000122.", "TDX-MODLOG", "fail", "refused a call"),
         ("virt/tdx: SEAMCALL (0x0000000000000022) failed: 0xc000010000000000", "TDX-MODLOG", "unknown", ""),
         # arch/x86/kvm/vmx/tdx.c of the host series: without the module's name
-        ("TDX requires TDP MMU.  Please enable TDP MMU for TDX.", "TDX-KVM", "fail", "kvm_intel"),
+        ("TDX requires TDP MMU.  Please enable TDP MMU for TDX.", "TDX-KVM", "fail", "kvm.tdp_mmu=0"),
         # arch/x86/virt/vmx/tdx/tdx_global_metadata.c, 7.0; the form in its changelog
         ("virt/tdx: Module version: 1.5.24", "TDX-MODVER", "pass", ""),
         ("virt/tdx: TDX module version: 1.5.24", "TDX-MODVER", "pass", ""),

@@ -230,11 +230,13 @@ def kvm(report: HostReport, check: Check) -> Finding:
     """KVM's parameter, with its reason where it gave one."""
     found = parameters_on(report, "kvm_intel", ("tdx",))
     said = report.log.last(KVM_NO, KVM_YES)
-    if found.verdict is CheckVerdict.UNKNOWN and said is not None:
-        return failed(said[1][0]) if said[0] == 0 else passed(said[1][0])
-    if found.verdict is CheckVerdict.FAIL and said is not None and said[0] == 0:
-        return failed(f"{found.seen}: {said[1][0]}")
-    return found
+    if said is None:
+        return found
+    line, no = said[1][0], said[0] == 0
+    remedy = ("mmu",) if "TDP MMU" in line else ()
+    if found.verdict is CheckVerdict.UNKNOWN:
+        return failed(line, *remedy) if no else passed(line)
+    return failed(f"{found.seen}: {line}", *remedy) if no and found.verdict is CheckVerdict.FAIL else found
 
 
 @judges("TDX-FLAG")
