@@ -186,6 +186,12 @@ def test_the_value_before_the_first_change_is_kept_and_no_later_one(tmp_path: Pa
     done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.partition(":")[0]) == (1, "x")
     assert "asked for 9, and the kernel has made it 5" in done.stderr
+    (tmp_path / "sysctl").write_text(
+        f"#!/bin/sh\nprintf '4096\\t9\\n' > {tmp_path}/sys/x\n"
+    )  # several values, as the kernel shows them
+    (step,) = Sysctl("x", "4096 9").steps(Observed(("value=4096 8",)))
+    done = subprocess.run(["sh", "-s"], input=local(carry_out([step])), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_swap_is_only_brought_back_where_we_switched_it_off() -> None:

@@ -169,11 +169,15 @@ def test_hand_edits_survive_apply_and_destroy(host: Host) -> None:
     assert tomllib.loads(text) == {**tomllib.loads(DEBIAN), "debug": {"level": "info"}}
 
 
+def _cut_off_before_the_edit(host: Host, step: Step) -> None:
+    cut = Step(step.resource, step.sentence, step.script[: step.script.rindex("mv -f")] + "exit 9")
+    assert host.run(carry_out([cut])).returncode == 9
+
+
 def test_a_step_cut_off_before_the_edit_costs_nothing(host: Host) -> None:
     host.config.write_text(DEBIAN)
     (step,) = host.steps()
-    cut = Step(step.resource, step.sentence, step.script[: step.script.rindex("mv -f")] + "exit 9")
-    assert host.run(carry_out([cut])).returncode == 9
+    _cut_off_before_the_edit(host, step)
     assert host.config.read_text() == DEBIAN
     host.apply()
     host.destroy()
@@ -193,9 +197,7 @@ def test_an_edit_that_was_cut_off_in_the_middle_of_ours_is_ours(host: Host) -> N
     host.version = "2.1.0"
     host.apply()
     host.version = "1.7.24"
-    step = host.steps()[-1]
-    cut = Step(step.resource, step.sentence, step.script[: step.script.rindex("mv -f")] + "exit 9")
-    assert host.run(carry_out([cut])).returncode == 9
+    _cut_off_before_the_edit(host, host.steps()[-1])
     host.apply()
     host.destroy()
     assert host.config.read_text() == DEBIAN

@@ -5,11 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.catalog.load import checks as catalogue
-from strongroom.checks.judge import judge
-from strongroom.checks.verdict import HostJudgement, State
-from strongroom.model.platform import Platform
-from strongroom.probe.report import HostReport
+from strongroom.checks.verdict import HostJudgement
 from tests.unit.test_spellings import judged, said
 
 # virtee/snphost src/ok: captions before 2025, which sevctl ok has still, and how a version that is too old is told.
@@ -157,15 +153,6 @@ def test_test_sgx_tells_enclave_memory_by_section() -> None:
     assert said(none, "SGX-LEAF12").verdict == "fail"
 
 
-def test_flags_that_lscpu_folded_are_all_there() -> None:
-    # util-linux's lscpu folds at the terminal's width, in the middle of a word or between two.
-    lines = ("Vendor ID:  AuthenticAMD", "  Model name:  AMD EPYC 7443P 24-Core Processor")
-    flags = ("  Flags:  fpu svm vaes vpclmulqdq sev", "          sev_", "          es sev_s", "          np debug_swap")
-    assert said(judged("cpuinfo", *lines, *flags), "SEV-FLAGS").verdict == "pass"
-    missing = said(judged("cpuinfo", *lines, *flags[:2], "          es debug_swap"), "SEV-FLAGS")
-    assert (missing.verdict, missing.seen) == ("fail", "without sev_snp")
-
-
 @pytest.mark.parametrize(
     ("lines", "check", "verdict"),
     [
@@ -232,89 +219,6 @@ def test_what_cpuid_decodes_is_read_from_a_comment_too() -> None:
     assert said(fewer, "SNP-CPUID").verdict == "fail"
 
 
-@pytest.mark.parametrize(
-    ("lines", "check", "verdict"),
-    [
-        # coreutils' ls, where it was asked for what is not there, and where one of two devices tells enough
-        (("ls: cannot access '/dev/sgx_enclave': No such file or directory",), "SGX-DEV", "fail"),
-        (("ls: cannot access /dev/sev: No such file or directory",), "SEV-CCP", "fail"),
-        # AMDESE/AMDSEV issue 191: ls /dev/sev*
-        (("ls: cannot access '/dev/sev*': No such file or directory",), "SEV-CCP", "fail"),
-        (("ls: cannot access '/dev/sev*': No such file or directory", "/dev/sev"), "SEV-CCP", "pass"),
-        (("crw------- 1 root root 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "fail"),
-        (("crw-rw---- 1 root sgx 10, 126 Nov 14 22:21 /dev/sgx_enclave",), "SGX-DEV", "unknown"),
-        # ls -l /dev | grep sgx (linux-sgx issue 996), and of an older driver's folder
-        (("crw-rw----   1 root sgx     10, 125 Nov 30 09:06 sgx_enclave",), "SGX-DEV", "unknown"),
-        (("crw-------   1 root root    10, 126 Nov 30 09:06 sgx_provision",), "SGX-DEV", "fail"),
-        (("total 0", "crw-------. 1 root root 10, 62 Mar  1 15:40 enclave"), "SGX-DEV", "unknown"),
-        (("ls: cannot access '/dev/sgx_vepc': No such file or directory",), "SGX-DEV", "unknown"),
-    ],
-)
-def test_a_device_that_ls_did_not_find_is_not_there(lines: tuple[str, ...], check: str, verdict: str) -> None:
-    assert said(judged("devices", *lines), check).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        # AMDESE/AMDSEV issues 159 and 137; grep -r . of the same files
-        (
-            "# cat /sys/module/kvm_amd/parameters/sev",
-            "Y",
-            "root@ubuntu:/home/xss/AMDSEV# cat /sys/module/kvm_amd/parameters/sev_es",
-            "N",
-        ),
-        ("/sys/module/kvm_amd/parameters/sev:Y", "/sys/module/kvm_amd/parameters/sev_es:N"),
-        ("/sys/module/kvm_amd/parameters/sev=Y", "/sys/module/kvm_amd/parameters/sev_es=N"),
-    ],
-)
-def test_a_parameter_is_read_as_people_show_it(lines: tuple[str, ...]) -> None:
-    found = said(judged("sysfs", *lines), "SEV-KVM")
-    assert (found.verdict, found.seen) == ("fail", "kvm_amd.sev_es=N")
-
-
-def test_a_path_with_colons_and_a_file_that_was_not_there_have_no_value() -> None:
-    report = HostReport.of(
-        {
-            "sysfs": (
-                "/sys/bus/pci/devices/0000:45:00.1/vendor=0x1022",
-                "$ cat /sys/firmware/uv/prot_virt_host",
-                "cat: /sys/firmware/uv/prot_virt_host: No such file or directory",
-                "$ cat /sys/firmware/uv/prot_virt_guest",
-                "$ sudo cat /sys/class/tpm/tpm0/tpm_version_major",
-                "2",
-            )
-        }
-    )
-    assert report.sysfs == {
-        "/sys/bus/pci/devices/0000:45:00.1/vendor": "0x1022",
-        "/sys/class/tpm/tpm0/tpm_version_major": "2",
-    }
-
-
-def test_an_event_log_that_ls_did_not_find_is_not_there() -> None:
-    # coconut-svsm/svsm issue 435, stefanberger/swtpm issue 831: a TPM in a guest, and a firmware that handed no log on
-    log = "/sys/kernel/security/tpm0/binary_bios_measurements"
-    guest = {"sysfs": ("/sys/class/tpm/tpm0/tpm_version_major=2",), "virt": ("vm=kvm",)}
-    for devices, verdict, state in (
-        (("/dev/tpmrm0", f"ls: cannot access '{log}': No such file or directory"), "fail", State.CAPABLE),
-        (("/dev/tpmrm0",), "unknown", State.UNKNOWN),
-        # agentrust-io/cmcp issue 433, and a probe that was not root
-        ((f"empty: {log}", "/dev/tpmrm0", f"-r--r----- 1 root root 0 Jan  1 00:00 {log}"), "fail", State.CAPABLE),
-        ((f"unread: {log}", "/dev/tpmrm0", f"-r--r----- 1 root root 0 Jan  1 00:00 {log}"), "unknown", State.UNKNOWN),
-        (("ls: cannot access '/dev/tpm*': No such file or directory",), "skip", State.ABSENT),
-    ):
-        found = judge(HostReport.of({**guest, "devices": devices}), catalogue())
-        assert (said(found, "G-TPM").verdict, found.state(Platform.VTPM)) == (verdict, state), devices
-
-
-def test_a_module_is_said_to_be_missing_only_where_the_modules_were_read() -> None:
-    gone = "ls: cannot access '/dev/sev': No such file or directory"
-    assert said(judged("devices", gone), "SEV-CCP").seen == "no /dev/sev"
-    found = judge(HostReport.of({"devices": (gone,), "modules": ("kvm 1 0", "#end")}), catalogue())
-    assert said(found, "SEV-CCP").seen == "no /dev/sev, ccp is not loaded"
-
-
 # fortanix/rust-sgx sgxs-tools, sgx_detect/tests_abstraction.rs
 def detected(cache: str, launch: str, size: str) -> HostJudgement:
     return judged(
@@ -342,97 +246,8 @@ def test_a_quoted_answer_is_an_answer() -> None:
     assert said(judged("sgx-status", *lines), "SGX-CPUID").verdict == "fail"
 
 
-@pytest.mark.parametrize(
-    ("lines", "kernel", "machine"),
-    [
-        (("Linux 6.12.0-amd64 x86_64",), "6.12.0-amd64", "x86_64"),
-        # uname -a below its command (canonical/tdx issue 83), -rvpio of its system-report.sh (issue 424), and of Debian
-        (
-            (
-                "me@host7:~$ uname -a",
-                "Linux host7 6.8.0-1001-intel #7-Ubuntu SMP Thu Apr 11 09:56:59 UTC 2024 x86_64 x86_64 x86_64 GNU/Linux",
-            ),
-            "6.8.0-1001-intel",
-            "x86_64",
-        ),
-        (
-            ("6.8.0-101-generic #101-Ubuntu SMP Mon Feb 9 10:15:05 UTC 2026 x86_64 x86_64 GNU/Linux",),
-            "6.8.0-101-generic",
-            "x86_64",
-        ),
-        (("6.1.0-9-amd64 #1 SMP Debian 6.1.27-1 (2023-05-08) unknown unknown GNU/Linux",), "6.1.0-9-amd64", None),
-        (("6.8.0-101-generic",), "6.8.0-101-generic", None),
-        (("Linux host7",), None, None),
-    ],
-)
-def test_uname_is_read_with_any_of_its_options(lines: tuple[str, ...], kernel: str | None, machine: str | None) -> None:
-    found = HostReport.of({"uname": lines})
-    assert (found.kernel, found.machine) == (kernel, machine)
-    # A name or a date that was taken for the machine would make a CPU that no TEE has.
-    assert said(judged("uname", *lines), "C-ARCH").verdict == "unknown"
-
-
-def test_lscpu_names_the_architecture_where_uname_is_not_there() -> None:
-    lines = ("Architecture:          aarch64", "Vendor ID:             ARM")
-    found = judged("cpuinfo", *lines)
-    assert (said(found, "C-ARCH").verdict, found.platforms[Platform.CCA].state) == ("pass", State.UNKNOWN)
-
-
 # cpuid.c of etallen's cpuid. SGXDataCenterAttestationPrimitives issue 160: this bit is the CPU's, MSR 3A's is the BIOS's.
 def test_launch_control_that_the_cpu_lacks_is_no_lock_of_the_bios() -> None:
     lines = ("SGX: Software Guard Extensions supported = true", "SGX_LC: SGX launch config supported      = false")
     found = said(judged("cpuid", *lines), "SGX-CPUID")
     assert (found.verdict, "unlock" in found.remedy, "a CPU with" in found.remedy) == ("fail", False, True)
-
-
-def test_a_device_that_a_paravisor_hides_is_not_only_a_module_away() -> None:
-    # arch/x86/kernel/cpu/mshyperv.c; edgelesssys/constellation issue 1666
-    report = {
-        "dmesg": ("[    0.000000] Hyper-V: Isolation Config: Group A 0x1, Group B 0xbe3",),
-        "devices": ("ls: cannot access '/dev/tdx_guest': No such file or directory",),
-    }
-    found = said(judge(HostReport.of(report), catalogue()), "G-TDXDEV")
-    assert (found.verdict, "vTPM" in found.remedy) == ("fail", True)
-
-
-def test_devices_that_ls_lists_side_by_side_are_read() -> None:
-    # openenclave/openenclave issue 5028: ls /dev/sgx* at a terminal
-    lines = ("# ls /dev/sgx*", "/dev/sgx_enclave  /dev/sgx_provision", "", "/dev/sgx:", "enclave  provision")
-    assert {"/dev/sgx_enclave", "/dev/sgx_provision"} <= set(HostReport.of({"devices": lines}).nodes)
-    assert said(judged("devices", *lines), "SGX-DEV").verdict == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("line", "kernel", "machine"),
-    [
-        # AMDESE/AMDSEV issue 101 and AMDESE/sev-tool issue 66, which left the host's name out; busybox's end
-        ("Linux node-1 5.19.0-rc6-snp-host-1 #1 SMP Wed Jul 27 12:21:35 2022 x86_64 x86_64 x86_64 GNU/Linux", "5.19.0-rc6-snp-host-1", "x86_64"),
-        ("Linux 5.10.0-15-amd64 #1 SMP Debian 5.10.120-1 (2022-06-09) x86_64 GNU/Linux", "5.10.0-15-amd64", "x86_64"),
-        ("Linux 4node 6.12.1 #2 SMP PREEMPT Tue Jul 18 06:18:50 2023 aarch64 Linux", "6.12.1", "aarch64"),
-        ("Linux 6.11.0-1 s390x", "6.11.0-1", "s390x"),
-        # cut before the machine
-        ("Linux node-1 5.19.0-rc6 #1 SMP Wed Jul 27 12:21:35 PDT 2022", "5.19.0-rc6", None),
-        ("$ uname -a", None, None),
-    ],
-)  # fmt: skip
-def test_uname_is_read_as_people_ask_for_it(line: str, kernel: str | None, machine: str | None) -> None:
-    report = HostReport.of({"uname": (line,)})
-    assert (report.kernel, report.machine) == (kernel, machine)
-    assert said(judged("uname", line), "C-ARCH").verdict != "fail"
-
-
-@pytest.mark.parametrize(
-    ("lines", "mine", "other"),
-    [
-        # archspec/archspec-json issue 145: lscpu | grep Model; /proc/cpuinfo of s390; util-linux' lscpu on Arm
-        (("Model name:                         AMD EPYC 9655 96-Core Processor",), Platform.SNP, Platform.TDX),
-        (("model name\t: Intel(R) Xeon(R) Platinum 8480+",), Platform.TDX, Platform.SNP),
-        (("vendor_id       : IBM/S390", "facilities      : 0 1 2 158"), Platform.SE, Platform.SNP),
-        (("Architecture:        aarch64", "Vendor ID:           ARM"), Platform.CCA, Platform.SE),
-    ],
-)
-def test_a_cpu_is_known_by_what_people_show_of_it(lines: tuple[str, ...], mine: Platform, other: Platform) -> None:
-    found = judged("cpuinfo", *lines)
-    assert said(found, "C-ARCH").verdict == "pass"
-    assert (found.state(mine), found.state(other)) == (State.UNKNOWN, State.ABSENT)
-    assert said(found, "GPU-HOST").verdict == "unknown"  # nobody said that it has a GPU

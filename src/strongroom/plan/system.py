@@ -62,7 +62,7 @@ class Sysctl(Resource):
             f"[ -e {self._kept} ] || put {self._kept} 0600 root:root < {self._path}\n"
             f"sysctl -qw {quote(f'{self.name}={self.value}')}\n"
             # Huge pages come as far as there is memory in one piece, and no error says so.
-            f'now=$(cat {self._path}); [ "$now" = {quote(self.value)} ] || fail "{self.name}: asked for {self.value}, and the'
+            f'now=$(echo $(cat {self._path})); [ "$now" = {quote(self.value)} ] || fail "{self.name}: asked for {self.value}, and the'
             ' kernel has made it $now: ask for less, or reboot and apply again"'
         )
         return [Step(self.key, sentence, script)]
