@@ -8,7 +8,7 @@ import typer
 
 from strongroom.cli.common import BundleFolder, InventoryFile, Only, Skip, print_changes, running
 from strongroom.cli.output import Output, OutputForm
-from strongroom.cli.upgrade import Batch, Force, Rollback, prepare
+from strongroom.cli.upgrade import Batch, Rollback, prepare
 from strongroom.engine.upgrade import Options
 from strongroom.errors import ConfigError, Exit
 from strongroom.phases.base import Context, Phase
@@ -25,7 +25,7 @@ def plan(
     upgrade: Annotated[bool, typer.Option("--upgrade", help="List what upgrade would do instead.")] = False,
     rollback: Rollback = False,
     batch: Batch = 1,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="As --force of destroy or upgrade, whose plan it is.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 when changes are pending.")] = False,
     output: OutputForm = Output.TEXT,
 ) -> int:
