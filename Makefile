@@ -51,6 +51,8 @@ $(VENV)/.fuzz: $(VENV)/.done requirements-fuzz.lock
 	@touch $@
 
 torture: setup $(VENV)/.fuzz ## Hostile inputs, then kills and power cuts in named steps: SEED=1 N=10 INPUTS=1000000 FUZZ=3600 (s).
+	for seed in $$(seq $(SEED) $$(($(SEED) + $(N) - 1))); do \
+	  $(BIN)/pytest -q -m "hypothesis and not lab and not workers" --hypothesis-seed $$seed tests || exit; done
 	$(BIN)/python -m tests.hostile --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.fuzz_attest --seed $(SEED) --count $(INPUTS)
 	$(BIN)/python -m tests.fuzz_guided --seed $(SEED) --seconds $(FUZZ)

@@ -1,4 +1,7 @@
-"""Shared by all tests. Time never decides a test, so hypothesis has no deadline."""
+"""Shared by all tests. Time never decides a test, so hypothesis has no deadline.
+
+`make test` says the same of the same tree each time; `make torture` draws anew, by seeds that it prints.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from gevent import monkey
 from hypothesis import settings
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)
+settings.register_profile("repeatable", settings.get_profile("strongroom"), derandomize=True)
 settings.load_profile("strongroom")
 
 

@@ -16,7 +16,8 @@ timed "mypy" $bin/mypy
 timed "import contracts" $bin/lint-imports
 timed "bundle from Go modules" $bin/strongroom bundle build --from go-modules
 # What needs no emulated host shares the processors; the hosts get them alone, for their start-ups have deadlines.
-timed "pytest, without hosts" $bin/pytest -n "$(nproc)" -m "not lab and not workers" --durations=10 --ignore tests/bench
+timed "pytest, without hosts" $bin/pytest --hypothesis-profile repeatable -n "$(nproc)" \
+    -m "not lab and not workers" --durations=10 --ignore tests/bench
 # Times mean something on a processor of one's own only, and are printed.
 timed "pytest, how long attestation takes" $bin/pytest tests/bench
 # Left out for their time: see docs/testing.md.

@@ -242,6 +242,17 @@ def test_comments_inside_a_list_stay(array: str, lines: list[str]) -> None:
     assert re.findall("# [a-zA-Z ]*", back) == re.findall("# [a-zA-Z ]*", before)
 
 
+def test_a_list_with_a_comment_comes_back_where_tables_stand_out_of_order() -> None:
+    before = (
+        'disabled_plugins = [\n  "cri", # why\n]\n[plugins."io.containerd.internal.v1.opt"]\n'
+        ' [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\n'
+        '[plugins."io.containerd.grpc.v1.cri".containerd]\n'
+    )
+    back = unmerge(merge(before, OURS, "config.toml"), before, OURS, "config.toml")
+    assert foreign(tomllib.loads(back)) == foreign(tomllib.loads(before))
+    assert back.startswith('disabled_plugins = [\n  # why\n  "cri"\n]\n')
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

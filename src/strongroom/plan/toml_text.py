@@ -195,7 +195,16 @@ def _put_by_tomlkit(text: str, path: Path, value: Any) -> str:
 
 
 def _put_items(text: str, path: Path, value: Sequence[Any]) -> str:
-    """A list with items more or less, where the others stay as they stand, each with its comment."""
+    """A list with items more or less, where the others stay as they stand, each with its comment.
+
+    The list's own lines are edited alone where it has any: tomlkit rewrites tables elsewhere that stand out of order.
+    """
+    lines = text.splitlines(keepends=True)
+    with contextlib.suppress(LookupError):
+        _, row, end = _find(lines, path)
+        if row is not None and len(lines[row:end]) < len(lines):
+            lines[row:end] = [_put_items("".join(lines[row:end]), path[-1:], value)]
+            return "".join(lines)
     document = tomlkit.parse(text)
     array: Any = _table(document, path)
     for item in [item for item in array if item not in value]:
