@@ -120,6 +120,18 @@ INDIRECT = (
         (("Last reported registration error code: 82", FLAG), "fail"),
         ((FLAG, "Last reported registration error code: 82"), "fail"),
         (("Last reported registration error code: 0",), "unknown"),
+        # SGXDataCenterAttestationPrimitives issue 138: agents up to 1.8
+        (("INFO: Registration Flow - Registration status indicates registration is complete.  Nothing to do.",), "pass"),
+        # tools/PCKRetrievalTool; linux-sgx issue 953: the BIOS's record says complete, and nobody has the platform's keys
+        (("the data has been sent to cache server successfully and pckid_retrieval.csv has been generated successfully!",), "pass"),
+        (
+            (
+                "Registration status has been set to completed status.",
+                "pckid_retrieval.csv has been generated successfully, however the data couldn't be sent to cache server!",
+            ),
+            "fail",
+        ),
+        (("Registration status has been set to completed status.", "pckid_retrieval.csv has been generated successfully!"), "unknown"),
         ((INDIRECT,), "unknown"),
     ],
 )  # fmt: skip
@@ -145,3 +157,61 @@ def test_an_aesmd_that_is_active_proves_nothing_where_its_journal_is_not_whole()
     )
     assert said(judged("units", *lines), "SGX-SVC").verdict == "unknown"
     assert said(judged("units", *lines, "#end"), "SGX-SVC").verdict == "pass"
+
+
+def test_a_bios_without_a_record_is_not_asked_to_register_automatically() -> None:
+    # SGXDataCenterAttestationPrimitives issues 345 and 364: in a VM, or SGX off
+    lines = (
+        "ERROR: getRegistrationStatus: SgxRegistrationStatus UEFI variable was not found or size not as expected.",
+        "ERROR: Registration Flow - getRegistrationStatus failed, error: 4",
+    )
+    found = said(judged("units", *lines), "TDX-MPA")
+    assert (found.verdict, "boot by UEFI" in found.remedy) == ("fail", True)
+    assert said(judged("units", *lines, DONE), "TDX-MPA").verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("lines", "check", "verdict"),
+    [
+        # journalctl -u: systemd's own lines; the description alone is what versions before 249 say of a start (linux-sgx issue 910)
+        (("Nov 15 16:24:51 host7 systemd[1]: aesmd.service: Failed with result 'exit-code'.",), "SGX-SVC", "fail"),
+        (("Nov 15 16:24:51 host7 systemd[1]: qgsd.service: Start request repeated too quickly.",), "TDX-QGS", "fail"),
+        (
+            (
+                "Jul 20 17:43:03 host7 systemd[1]: aesmd.service: Failed with result 'exit-code'.",
+                "Jul 20 17:43:19 host7 systemd[1]: Started Intel(R) Architectural Enclave Service Manager.",
+            ),
+            "SGX-SVC",
+            "unknown",
+        ),
+        (("Job for qgsd.service failed because the control process exited with error code.",), "TDX-QGS", "fail"),
+        (("Failed to start qgsd.service: Unit qgsd.service not found.",), "TDX-QGS", "fail"),
+        (("$ systemctl is-active qgsd", "inactive"), "TDX-QGS", "fail"),
+        (("$ systemctl is-active qgsd", "active"), "TDX-QGS", "unknown"),
+        # sgx_default_quote_provider.cpp, for 0xe011
+        (("Jul 20 17:43:03 host7 qgsd[15]: [QPL] No certificate data for this platform.",), "TDX-QGS", "fail"),
+    ],
+)
+def test_what_systemd_and_qgsd_say_in_words(lines: tuple[str, ...], check: str, verdict: str) -> None:
+    assert said(judged("units", *lines), check).verdict == verdict
+
+
+# confidential-computing.tee.dcap.pccs, pcs_client: its journal, and its own file without the journal's beginning.
+UP = "2024-08-04 20:30:11.259 [info]: HTTPS Server is running on: https://localhost:8081"
+REFUSED_KEY = "2024-08-04 20:31:02.100 [error]: Intel PCS server returns error(401)."
+
+
+@pytest.mark.parametrize("prefix", ["", "Aug 04 20:31:02 host7 node[3442]: "])
+def test_a_cache_that_intel_refuses_tells_so(prefix: str) -> None:
+    def cache(*lines: str) -> CheckResult:
+        return said(judged("units", *(f"{prefix}{line}" for line in lines)), "TDX-PCCS")
+
+    key = cache(UP, REFUSED_KEY)
+    assert (key.verdict, "subscription key" in key.remedy) == ("fail", True)
+    assert cache(UP, REFUSED_KEY, UP).verdict == "unknown"
+    # A cache serves a site: that Intel does not know a platform is not this host's fault, unless it is its own.
+    assert cache(UP, REFUSED_KEY.replace("401", "404")).verdict == "unknown"
+    network = cache(
+        UP, "2024-08-04 20:31:02.100 [error]: RequestError: getaddrinfo ENOTFOUND api.trustedservices.intel.com"
+    )
+    assert (network.verdict, "proxy" in network.remedy) == ("fail", True)

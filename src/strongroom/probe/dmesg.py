@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from strongroom.probe import paste
+
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
 _QUOTE = re.compile(r"^(?:> ?)+")
 _BLANKS = re.compile(r"[ \t]{2,}")  # what was pasted into a thread may have more blanks than the kernel printed
@@ -93,7 +95,9 @@ def _line(raw: str) -> Line:
 
 def parse(lines: Sequence[str], *, complete: bool = False, present: bool = True) -> Log:
     """A log of lines. Without the probe's end mark it is never whole."""
-    parsed = tuple(line for line in map(_line, lines) if line.text)
+    parsed = tuple(
+        line for line in map(_line, lines) if line.text and not (line.seconds is None and paste.spoken(line.text))
+    )
     stamped = next((line.seconds for line in parsed if line.seconds is not None), None)
     banner = bool(parsed) and bool(re.match(r"(Linux version |Booting Linux on )", parsed[0].text))
     start = None if stamped is None and not banner else banner or stamped == 0.0

@@ -1,11 +1,12 @@
-"""What Linux says of itself: CPU flags, devices, units, the boot command line, QEMU, clock and resolver."""
+"""What Linux says of itself: CPU flags, devices, the boot command line, QEMU, clock and resolver."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from strongroom.probe import paste
 from strongroom.probe.text import assignments, number, version
 
 _RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
@@ -16,19 +17,10 @@ _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
+_SHOWN = re.compile(r"(?:^|[#$>%] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$")
+_NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
-_UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
-_ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
-_LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
-_LISTED = re.compile(r"^\W{0,4}([\w@:.-]{1,120}\.service)\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s")
-_NO_UNIT = re.compile(r"^Unit ([\w@:.-]{1,120}\.service) could not be found")
-_JOURNAL = re.compile(r"^(?:\S.{4,80} )?([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
-# journalctl -u prints no unit's name: whose lines these are is told by the program, and of qgs's own output by its words.
-_PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
-_QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
-_STATUS = re.compile(r"status=(\d{1,3})/")
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
@@ -57,18 +49,6 @@ class Node:
     mode: str | None = None
     owner: str | None = None
     group: str | None = None
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A systemd unit; ``log`` are lines of its journal."""
-
-    load: str | None = None
-    active: str | None = None
-    sub: str | None = None
-    status: int | None = None
-    command: str | None = None
-    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +144,8 @@ def cpu(lines: Sequence[str]) -> Cpu:
         model=number(found.get("model")),
         processors=number(found.get("processors")) or number(found.get("cpu(s)")),
         flags=flags,
-        flags_whole=listed is not None,
+        # A list that somebody cut begins later (fpu is x86's first flag, fp is Arm's) or has dots where something was.
+        flags_whole=listed is not None and listed.startswith("fp") and not re.search(r"\.\.\.|…", listed),
         bugs=frozenset(found.get("bugs", "").split()),
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
@@ -187,6 +168,8 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
         elif all(word.startswith("/dev/") for word in line.split()):
             # A terminal gets them side by side.
             found.update({word: Node() for word in line.split() if word not in found})
+        elif line.strip() in _NAMES:
+            found.setdefault(f"/dev/{line.strip()}", Node())  # ls /dev | grep sgx
     return found
 
 
@@ -200,57 +183,6 @@ def absent(lines: Sequence[str]) -> frozenset[str]:
     return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
 
 
-def units(lines: Sequence[str]) -> dict[str, Unit]:
-    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal), from ``status`` or
-    ``list-units`` text, or from the journal alone."""
-    shown: dict[str, dict[str, list[str]]] = {}
-    current: dict[str, list[str]] | None = None
-    for line in lines:
-        if match := _UNIT.match(line.strip()):
-            current = shown.setdefault(match[1], {})
-        elif line.startswith("Id="):
-            current = shown.setdefault(line[3:].strip(), {})
-        elif match := _NO_UNIT.match(line):
-            shown.setdefault(match[1], {})["LoadState"] = ["not-found"]
-        elif match := _LISTED.match(line):
-            keys = ("LoadState", "ActiveState", "SubState")
-            shown.setdefault(match[1], {}).update({key: [match[place]] for place, key in enumerate(keys, 2)})
-        elif (match := _JOURNAL.match(line)) and match[1] in _PROGRAMS:
-            shown.setdefault(_PROGRAMS[match[1]], {}).setdefault("Log", []).append(match[2])
-        elif _QGS.match(line):
-            shown.setdefault("qgsd.service", {}).setdefault("Log", []).append(line)
-        elif current is None:
-            continue
-        elif match := _ACTIVE.match(line):
-            current.setdefault("ActiveState", [match[1]])
-            current.setdefault("SubState", [match[2] or ""])
-        elif match := _LOADED.match(line):
-            current.setdefault("LoadState", [match[1]])
-        elif match := _JOURNAL.match(line):
-            current.setdefault("Log", []).append(match[2])
-        elif match := _STATUS.search(line):
-            current.setdefault("ExecMainStatus", [match[1]])
-        else:
-            key, mark, value = line.partition("=")
-            if mark and re.fullmatch(r"[A-Za-z]{1,40}", key):
-                current.setdefault(key, []).append(value.strip())
-    return {
-        name: Unit(
-            load=_first(fields, "LoadState"),
-            active=_first(fields, "ActiveState"),
-            sub=_first(fields, "SubState"),
-            status=number(_first(fields, "ExecMainStatus")),
-            command=_first(fields, "Command"),
-            log=tuple(fields.get("Log", ())),
-        )
-        for name, fields in shown.items()
-    }
-
-
-def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
-    return next(iter(fields.get(key, ())), None)
-
-
 def qemu(lines: Sequence[str]) -> Qemu:
     """``--version`` and ``-object help``, one after the other."""
     versions = [match[1] for line in lines if (match := _QEMU.search(line))]
@@ -259,8 +191,8 @@ def qemu(lines: Sequence[str]) -> Qemu:
 
 
 def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
-    """The first line, split at blanks outside of double quotes."""
-    text = lines[0] if lines else ""
+    """Its words, split at blanks outside of double quotes."""
+    text = paste.options(lines)
     options = []
     for word in re.findall(r'(?:[^\s"]|"[^"]*")+', text[:8192]):
         key, mark, value = word.replace('"', "").partition("=")

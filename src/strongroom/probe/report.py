@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from strongroom.probe import cpuid as cpuids
-from strongroom.probe import dmesg, efivar, linux, nvidia
+from strongroom.probe import dmesg, efivar, linux, nvidia, paste
 from strongroom.probe import firmware as psp
 from strongroom.probe import msr as msrs
 from strongroom.probe import sgx as sgxtools
 from strongroom.probe import snphost as snphosts
+from strongroom.probe import units as systemd
 from strongroom.probe.sections import Section, section, split
 from strongroom.probe.text import assignments, number
 
@@ -69,7 +70,7 @@ class HostReport:
     contents: Mapping[str, str] = field(default_factory=dict)
     ram: linux.Memory = field(default_factory=linux.Memory)
     dmi: Mapping[str, str] = field(default_factory=dict)
-    units: Mapping[str, linux.Unit] = field(default_factory=dict)
+    units: Mapping[str, systemd.Unit] = field(default_factory=dict)
     qemu: linux.Qemu = field(default_factory=linux.Qemu)
     firmware_files: frozenset[str] = frozenset()
     gpus: Mapping[str, nvidia.Device] = field(default_factory=dict)
@@ -159,7 +160,7 @@ class HostReport:
             cpuid=cpuids.parse(lines("cpuid")),
             msr=msrs.parse(lines("msr"), whole("msr")),
             command_line=options if options.present else _from_log(log),
-            kconfig=assignments(lines("kconfig")),
+            kconfig=paste.kconfig(lines("kconfig")),
             log=log,
             sysfs=sysfs,
             modules=frozenset(name for line in lines("modules") for name in line.split()[:1]),
@@ -168,7 +169,7 @@ class HostReport:
             contents=linux.contents(lines("devices")),
             ram=linux.memory(lines("iomem")),
             dmi=assignments(lines("dmi")),
-            units=linux.units(lines("units")),
+            units=systemd.units(lines("units")),
             qemu=linux.qemu(lines("qemu")),
             firmware_files=frozenset(lines("firmware-files")),
             gpus=nvidia.merge(nvidia.tools(lines("nvidia-gpu-tools")), nvidia.lspci(lines("lspci"))),
@@ -178,7 +179,7 @@ class HostReport:
             sgx=sgxtools.parse(lines("sgx-status")),
             registration=efivar.registration(efivar.parse(lines("efivars")), (*lines("efivars"), *lines("units"))),
             sysctl=assignments(lines("sysctl")),
-            virt=assignments(lines("virt")),
+            virt=paste.virt(lines("virt"), assignments(lines("virt"))),
             clock=linux.clock(lines("time")),
             arrived=number(assignments(lines("controller")).get("arrived")),
             sections=found,

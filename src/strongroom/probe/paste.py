@@ -1,0 +1,78 @@
+"""What people paste with the output of a command: the prompt at which they typed it, fences, and the file that grep names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+_TOOLS = "cat|zcat|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
+# A prompt of sh, csh and zsh, or none; a tool's own complaint begins with its name and a colon.
+_PROMPT = r"^(?:[^\"'`]{0,80}?[#$%>] ?|➜ .{1,60} )?(?:sudo )?"
+_COMMAND = re.compile(rf"{_PROMPT}((?:{_TOOLS})(?:\s[^:].*)?)$")
+_FENCE = re.compile(r"^\s*(?:```|~~~)")
+_CONFIG = re.compile(r"^(?:[^\s:]{1,120}:)?(?:\d{1,6}:)?(?:(CONFIG_\w{1,80})=(.*)|# (CONFIG_\w{1,80}) is not set)\s*$")
+_BEFORE_OPTIONS = re.compile(r"^.*?\b(?:Kernel c|C)ommand line: ")
+# systemd-detect-virt(1): what it says of a container tells nothing of the machine below.
+_CONTAINERS = (
+    "docker",
+    "podman",
+    "lxc",
+    "lxc-libvirt",
+    "systemd-nspawn",
+    "rkt",
+    "openvz",
+    "pouch",
+    "proot",
+    "wsl",
+    "container-other",
+)
+_CVM = ("sev", "sev-es", "sev-snp", "tdx", "protvirt", "cca")
+
+# A sentence that quotes what the kernel says, or does not say; the kernel's own lines have a stamp or begin with their subject.
+_SENTENCE = re.compile(r"^[A-Za-z][A-Za-z' ,:;()-]{1,80} [\"'`“*]{1,3}(?:virt/|[a-z0-9_]{2,12}: |\w{3,20} )")
+
+
+def spoken(line: str) -> bool:
+    """Whether somebody wrote a line, at a prompt or about the log, that has no stamp: what it names was not printed there."""
+    return bool(_COMMAND.match(line.rstrip()) or _SENTENCE.match(line))
+
+
+def command(line: str) -> str | None:
+    """What was typed, where the line is a command and no answer."""
+    match = _COMMAND.match(line.rstrip())
+    return match[1] if match else None
+
+
+def answers(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Lines that are no commands and no fences, each with the command above it, or an empty string."""
+    asked = ""
+    for line in lines:
+        if typed := command(line):
+            asked = typed
+        elif line.strip() and not _FENCE.match(line):
+            yield asked, line
+
+
+def options(lines: Sequence[str]) -> str:
+    """The kernel's command line on one line, as it is read, shown at a prompt, folded by a mail, or quoted by the log."""
+    said = [line for _, line in answers(lines)]
+    return _BEFORE_OPTIONS.sub("", " ".join(line.strip() for line in said))
+
+
+def kconfig(lines: Sequence[str]) -> dict[str, str]:
+    """A kernel's configuration, of which grep may have named the file and the line; what is not set is ``n``."""
+    found = (match for line in lines if (match := _CONFIG.match(line.strip())))
+    return {match[1] or match[3]: (match[2] or "").strip('"') if match[1] else "n" for match in found}
+
+
+def virt(lines: Sequence[str], facts: Mapping[str, str]) -> dict[str, str]:
+    """The probe's ``vm=`` and ``cvm=``, or what systemd-detect-virt printed below its command or alone."""
+    found = dict(facts)
+    for asked, line in answers(lines):
+        word = line.strip()
+        if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", word) or word in _CONTAINERS:
+            continue
+        confidential = word in _CVM or "--cvm" in asked
+        if word != "none" or asked.startswith("systemd-detect-virt"):
+            found.setdefault("cvm" if confidential else "vm", word)
+    return found
