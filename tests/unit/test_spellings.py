@@ -115,8 +115,8 @@ def said(judgement: HostJudgement, name: str) -> CheckResult:
         ("prot_virt.5e2f1c: Ultravisor init failed with rc: 0x101 rrc: 00", "SE-UV", "fail", "prot_virt"),
         ("prot_virt: Protected virtualization not supported by the hardware.", "SE-UV", "fail", "prot_virt"),
         # arch/x86/kvm/vmx/tdx.c, 6.16
-        ("kvm_intel: tdx: MOVDIR64B is required for TDX", "TDX-KVM", "fail", "kvm_intel"),
-        ("kvm_intel: Self-snoop is required for TDX", "TDX-KVM", "fail", "kvm_intel"),
+        ("kvm_intel: tdx: MOVDIR64B is required for TDX", "TDX-KVM", "fail", "clearcpuid"),
+        ("kvm_intel: Self-snoop is required for TDX", "TDX-KVM", "fail", "clearcpuid"),
         # arch/arm64/kernel/rmi.c and arch/arm64/kvm/rme.c of the KVM CCA series; arch/arm64/kernel/rsi.c, 6.13
         ("RMI: RMI ABI version 1.0", "CCA-RMI", "pass", ""),
         ("kvm [1]: RMI ABI version 1.0", "CCA-RMI", "pass", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from strongroom.model.checks import Role
+from strongroom.probe import cpuid
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import bit
 
@@ -12,6 +13,9 @@ from strongroom.probe.text import bit
 _NO_VM = frozenset({"none"})
 _TDX_LEAF = 0x21
 _TDX_NAME = "IntelTDX    "
+# Hyper-V's own leaves: the vendor's name; and like its line in the log, what isolates the guest, in the last digit of EBX
+# (systemd's confidential-virt.c). Below its paravisor, leaf 0x21 is hidden.
+_HYPERVISOR, _ISOLATION_LEAF, _HYPERV = 0x40000000, 0x4000000C, "Microsoft Hv"
 
 MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
@@ -42,6 +46,8 @@ SECURE_GUEST = re.compile(r"\bprot_virt\S*: .*protected (?:virtualization )?gues
 def tdx_leaf(report: HostReport) -> bool | None:
     """Whether CPUID leaf 0x21 names TDX, which only a TD has (Intel TDX module specification, CPUID virtualisation)."""
     leaf = report.cpuid.leaf(_TDX_LEAF)
+    if _hyperv(report):
+        return None
     if leaf is None:
         return False if report.cpuid.beyond(_TDX_LEAF) else None
     text = b"".join(part.to_bytes(4, "little") for part in (leaf.ebx, leaf.edx, leaf.ecx))
@@ -54,10 +60,17 @@ def trust_domain(report: HostReport) -> bool:
     return bool(report.log.find(TDX_GUEST) or "tdx_guest" in flags or tdx_leaf(report) or isolation(report) == "tdx")
 
 
+def _hyperv(report: HostReport) -> bool:
+    """Whether the hypervisor below is Hyper-V, by CPUID."""
+    leaf = report.cpuid.leaf(_HYPERVISOR)
+    return leaf is not None and cpuid.text(leaf.ebx, leaf.ecx, leaf.edx) == _HYPERV
+
+
 def isolation(report: HostReport) -> str | None:
     """What Hyper-V says that a guest is isolated by, in systemd's words."""
+    leaf = report.cpuid.leaf(_ISOLATION_LEAF) if _hyperv(report) else None
     match = report.log.find(ISOLATION)
-    return _ISOLATED.get(match[1]) if match else None
+    return _ISOLATED.get(f"{leaf.ebx & 0xF:x}" if leaf else match[1] if match else "")
 
 
 def kinds(report: HostReport) -> frozenset[str]:

@@ -16,15 +16,22 @@ _CONTROL_BITS = {0: "lock", 17: "launch control", 18: "SGX"}
 LEAF = 0x12
 _FIRST_SECTION, _LAST_SECTION = 2, 64
 
-EPC_SECTION = re.compile(r"\bsgx: EPC section 0x[0-9a-f]{1,16}-0x[0-9a-f]{1,16}")
-DISABLED = re.compile(r"\bSGX disabled(?: or unsupported)? by BIOS\.?", re.IGNORECASE)
+# The DCAP driver, for kernels before 5.11, says intel_sgx where the kernel's own says sgx; linux-sgx-driver has words of its own.
+EPC_SECTION = re.compile(r"\b(?:intel_)?sgx: EPC section 0x[0-9a-f]{1,16}-0x[0-9a-f]{1,16}")
+DISABLED = re.compile(
+    r"\bSGX disabled(?: or unsupported)? by BIOS\.?"
+    r"|\bintel_sgx: (?:SGX is not enabled|the feature control MSR is not locked|the CPU is missing SGX)\b",
+    re.IGNORECASE,
+)
 # feat_ctl.c; the driver of 6.15 and newer, after it set up enclave memory; the out-of-tree drivers.
 LOCKED = re.compile(
     r"\bSGX Launch Control is locked\..*|\bSGX disabled: SGX launch control .*not available.*"
-    r"|\bsgx: The (?:launch control|public key) MSRs are not writable.*"
+    r"|\b(?:intel_)?sgx: The (?:launch control|public key) MSRs are not writable.*"
 )
-NO_SGX1 = re.compile(r"\bSGX disabled: SGX1 instruction support not available.*")
-NO_EPC = re.compile(r"\bsgx: There are zero EPC sections")
+NO_SGX1 = re.compile(
+    r"\bSGX disabled: SGX1 instruction support not available.*|\bintel_sgx: CPU does not support the SGX1 instructions"
+)
+NO_EPC = re.compile(r"\b(?:intel_)?sgx: There are zero EPC sections")
 DEVICES = ("/dev/sgx_enclave", "/dev/sgx_provision")
 DEV_MOUNT = "mount:/dev"
 
@@ -89,10 +96,12 @@ def capabilities(report: HostReport, check: Check) -> Finding:
 @judges("SGX-FC")
 def feature_control(report: HostReport, check: Check) -> Finding:
     """Locked with SGX and launch control on, as the BIOS leaves it."""
-    if report.msr.get(FEATURE_CONTROL) is None and report.sgx.control is not None:
-        value = report.sgx.control
-        clear = [name for position, name in _CONTROL_BITS.items() if not bit(value, position)]
-        return failed(f"{', '.join(clear)} clear: 0x{value:x}") if clear else passed(f"test-sgx: 0x{value:x}")
+    told = report.sgx.control
+    if report.msr.get(FEATURE_CONTROL) is None and told:
+        if clear := [name for position, name in _CONTROL_BITS.items() if told.get(position) is False]:
+            return failed(f"{', '.join(clear)} clear, as test-sgx says")
+        if told.keys() >= _CONTROL_BITS.keys():
+            return passed("all set, as test-sgx says")
     return msr_bits(report, FEATURE_CONTROL, _CONTROL_BITS)
 
 
@@ -114,6 +123,8 @@ def log(report: HostReport, check: Check) -> Finding:
 @judges("SGX-DEV")
 def devices(report: HostReport, check: Check) -> Finding:
     """Both devices for a group of their own, on a /dev that code may be mapped from."""
+    if report.sgx.noexec:
+        return failed("/dev is mounted noexec, as sgx-detect says", "noexec")
     missing = [path for path in DEVICES if path not in report.nodes]
     legacy = "/dev/isgx" in report.nodes
     if missing and (legacy or any(report.lacks(path) for path in missing)):
@@ -124,6 +135,8 @@ def devices(report: HostReport, check: Check) -> Finding:
         node = report.nodes[path]
         if mode and not (mode[4:6] == "rw" and node.group != "root") and mode[7:9] != "rw":
             return failed(f"{path} is {mode} {node.owner}:{node.group}")
+    if len(missing) == len(DEVICES) and report.sgx.driver is False:
+        return failed("no SGX device that a tool could open", "none")
     if missing or None in modes.values():
         return unknown(report.section("devices").why if missing else "permissions were not read")
     options = report.sysfs.get(DEV_MOUNT)
@@ -150,7 +163,7 @@ def service(report: HostReport, check: Check) -> Finding:
     if unit.active is None:
         return unknown(section.why)
     if unit.active != "active":
-        return failed(f"aesmd {unit.active} ({unit.sub})")
+        return failed(f"aesmd {unit.state}", None if unit.active == "inactive" else "enclave")
     return passed("aesmd active") if section.complete else unknown(f"active; {section.why}")
 
 

@@ -9,7 +9,7 @@ from strongroom.checks.registry import judges
 from strongroom.checks.verdict import CheckVerdict, Finding, failed, noted, passed, unknown
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
-from strongroom.probe.text import bit, bits, version
+from strongroom.probe.text import bit, bits, hexadecimal, version
 
 TME_ACTIVATE, KEYID_PARTITIONING = 0x982, 0x87
 SEAMRR_BASE, SEAMRR_MASK, MCHECK = 0x1400, 0x1401, 0xA0
@@ -21,10 +21,21 @@ TME_OFF = re.compile(
     r"\bx86/tme: (?:(?:not enabled|disabled) by BIOS|configuration is inconsistent between CPUs)"
     r"|\bx86/mktme: (?P<keys>(?:not enabled|disabled) by BIOS)"
 )
-KEYS = re.compile(rf"{_TDX}BIOS enabled: private KeyID range:? \[(\d{{1,6}}), (\d{{1,6}})\)")
+KEYS = re.compile(rf"{_TDX}(?:BIOS enabled:|TDX) private KeyID range:? \[(\d{{1,6}}), (\d{{1,6}})\)")
+# With one key, or none: 6.8 and newer, and the host series of 2022; then its words for a range that the BIOS left off.
+TOO_FEW = re.compile(
+    rf"{_TDX}(?:initialization failed: too few private KeyIDs available|Number of TDX private KeyIDs too small)"
+)
+NO_RANGE = re.compile(r"\btdx: SEAMRR (?:is )?not enabled\b.*")
 HIBERNATION = re.compile(rf"{_TDX}initialization failed: Hibernation support is enabled")
-INITIALISED = re.compile(rf"{_TDX}(?:TDX[ -])?module initialized", re.IGNORECASE)
-INIT_FAILED = re.compile(rf"{_TDX}(?:(?:TDX[ -])?module )?initialization failed \((-\d{{1,3}})\)", re.IGNORECASE)
+# Beside upstream's words those of Intel's kernels up to 5.19, which Anolis OS has still.
+INITIALISED = re.compile(
+    rf"{_TDX}(?:(?:TDX[ -])?module (?:successfully )?initialized|Successfully initialized TDX module)", re.IGNORECASE
+)
+INIT_FAILED = re.compile(
+    rf"{_TDX}(?:(?:(?:TDX[ -])?module )?initialization failed \((?P<new>-\d{{1,3}})\)|Failed to initialize TDX module (?P<old>-\d{{1,3}}))",
+    re.IGNORECASE,
+)
 NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNORECASE)
 # Kernels before 6.8 (tdx.c of the host series, and its predecessors): the call into the module faulted.
 NOT_ENABLED = re.compile(
@@ -37,16 +48,31 @@ NO_PLATFORM = re.compile(rf"{_TDX}TDX not supported by the host platform")
 CALL_FAILED = re.compile(
     rf"{_TDX}SEAMCALL (?:\(0x0{{1,15}}(?:1f|21|23|24|2d)\) failed: 0x\S{{1,20}}|failed: (?:CPU \d{{1,5}}: )?leaf (?:31|33|35|36|45),? .*)"
 )
-WHY = re.compile(rf"{_TDX}initialization failed: .*|\bvirt/tdx: \S{{1,20}} is required for TDX")
+WHY = re.compile(rf"{_TDX}initialization failed: (?!too few ).*|\bvirt/tdx: \S{{1,20}} is required for TDX")
 NO_RBP_MOD = re.compile(rf"{_TDX}NO_RBP_MOD feature is not supported")
-# Three spellings, one of them with two misspellings of its own.
+# Four spellings, one of them with two misspellings of its own; the last is of Intel's kernels up to 5.19, hexadecimal.
 VERSIONS = (
     re.compile(
-        r"\bTDX module: (?:att?ributes|vendor_id) .{0,60}major_version (\d{1,3}), minor_version (\d{1,3}),.{0,60}build_num (\d{1,6})"
+        r"\bTDX module: (?:att?ributes|vendor_id) .{0,60}major_version (?P<major>\d{1,3}), minor_version (?P<minor>\d{1,3}),"
+        r".{0,60}build_num (?P<build>\d{1,6})"
     ),
-    re.compile(r"\bTDX module (\d{1,3})\.(\d{1,3})\.(\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}", re.IGNORECASE),
-    re.compile(rf"{_TDX}(?:TDX )?module vers?i?on: (\d{{1,3}})\.(\d{{1,3}})\.(\d{{1,5}})", re.IGNORECASE),
+    re.compile(
+        r"\bTDX module (?P<major>\d{1,3})\.(?P<minor>\d{1,3})\.(?P<build>\d{1,5})(?:\.\d{1,5})?, build number \d{1,6}",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"{_TDX}(?:TDX )?module vers?i?on: (?P<major>\d{{1,3}})\.(?P<minor>\d{{1,3}})\.(?P<build>\d{{1,5}})",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\bTDX SEAM module: .{0,90}build_num (?P<build>0x[0-9a-f]{1,4}) minor_version (?P<minor>0x[0-9a-f]{1,2})"
+        r" major_version (?P<major>0x[0-9a-f]{1,2})"
+    ),
 )
+_NUMBERS = ("major", "minor", "build")
+# Intel's kernels up to 6.2 show the module there: its state, and numbers in hexadecimal.
+MODULE = "/sys/firmware/tdx/tdx_module"
+STATES = {"error": "", "not-found": "not-loaded", "none": "not-loaded"}
 PAMT = re.compile(rf"{_TDX}(\d{{1,12}}) ?(KB|pages)s?\b.{{0,4}} ?allocated for PAMT")
 SLEEP = re.compile(rf"{_TDX}(Disable ACPI S3|Disable Kexec)\b")
 KVM_YES = re.compile(r"\bkvm_intel: TDX is supported\.")
@@ -55,6 +81,12 @@ KVM_NO = re.compile(
     r"|.*TDX not supported by the host platform.*|.*no TDX private KeyIDs available.*"
     r"|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
 )
+
+# What such a line says is missing, and which remedy gives it: never tdx=1, for without that KVM asks for nothing.
+KVM_REASONS = (
+    ("TDP MMU", "mmu"), ("EPT", "mmu"), ("APICv", "apicv"), ("enable_virt_at_load", "load"), ("is required for", "cpu"),
+    ("MAX_VCPU_PER_TD", "vcpus"), ("KeyIDs", "bios"), ("host platform", "bios"), ("initialize TDX module", "module"),
+)  # fmt: skip
 
 
 def model(report: HostReport) -> tuple[int, int] | None:
@@ -66,12 +98,18 @@ def model(report: HostReport) -> tuple[int, int] | None:
 
 @judges("TDX-CPU")
 def cpu(report: HostReport, check: Check) -> Finding:
-    """By family and model; not every part of a model has TDX, which the BIOS's registers then show."""
+    """By family and model; not every part of a model has TDX, which the BIOS's registers then show. Families above 15 are
+    newer than all that is listed (asm/intel-family.h): there the kernel's flag tells."""
     found = model(report)
     if found is None:
         return unknown(report.section("cpuinfo").why)
-    name = check.text("models", str(found[1])) if found[0] == 6 else ""
-    return passed(name) if name else failed(f"family {found[0]} model {found[1]}")
+    seen = f"family {found[0]} model {found[1]}"
+    if found[0] == 6 and (name := check.text("models", str(found[1]))):
+        return passed(name)
+    if found[0] <= 15:
+        return failed(seen)
+    flagged = "tdx_host_platform" in (report.processor.flags or ())
+    return passed(f"{seen}, with TDX on") if flagged else unknown(f"{seen}, newer than what is listed")
 
 
 @judges("TDX-TME")
@@ -117,11 +155,13 @@ def seam_range(report: HostReport, check: Check) -> Finding:
     register = report.msr.get(SEAMRR_MASK)
     if 0 in report.msr.seen(SEAMRR_MASK, 11, 11):
         return failed(f"{f'SEAMRR_MASK is {register}' if register else 'bit 11 of SEAMRR_MASK is 0'}: not enabled")
+    if 0 in report.msr.seen(SEAMRR_MASK, 10, 10):
+        return failed(
+            f"{f'SEAMRR_MASK is {register}' if register else 'bit 10 of SEAMRR_MASK is 0'}: not locked", "loader"
+        )
     if isinstance(mask, Finding):
         return mask
     seen = f"SEAMRR_MASK is 0x{mask:x}"
-    if not bit(mask, 10):
-        return failed(f"{seen}: enabled and not locked", "loader")
     if isinstance(base, Finding):
         return base
     return passed(seen) if base & ~0xFFF else failed(f"{seen}, and no base")
@@ -161,8 +201,8 @@ def seam_version(report: HostReport, check: Check) -> Finding:
 @judges("TDX-BIOSLOG")
 def bios_log(report: HostReport, check: Check) -> Finding:
     """How many private keys the kernel found."""
-    said = report.log.last(KEYS, NO_PLATFORM)
-    if said is not None and said[0] == 1:
+    said = report.log.last(KEYS, TOO_FEW, NO_RANGE, NO_PLATFORM)
+    if said is not None and said[0] > 0:
         return failed(said[1][0])
     if said is not None:
         match = said[1]
@@ -188,7 +228,7 @@ def module_log(report: HostReport, check: Check) -> Finding:
     said = report.log.last(INITIALISED, INIT_FAILED, NOT_LOADED, NOT_ENABLED, WHY, CALL_FAILED)
     why = report.log.find(WHY)
     if said is None:
-        return unknown(report.section("dmesg").why)
+        return _module_state(report)
     index, match = said
     if index == 0:
         return passed(match[0])
@@ -197,17 +237,33 @@ def module_log(report: HostReport, check: Check) -> Finding:
     if index in (2, 3):
         return failed(match[0], ("not-loaded", "not-enabled")[index - 2])
     reason = why or report.log.find(NO_RBP_MOD) or report.log.find(NOT_ENABLED)
-    return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match[1])
+    return failed(f"{match[0]}{f'; {reason[0]}' if reason else ''}", match["new"] or match["old"])
+
+
+def _module_state(report: HostReport) -> Finding:
+    """What Intel's kernels say of the module in sysfs, where the log says nothing."""
+    shown = (report.sysfs.get(f"{MODULE}/{name}") for name in ("status", "state"))
+    state = next((one for one in shown if one is not None), None)
+    if state == "initialized":
+        return passed(f"{MODULE}: {state}")
+    if state in STATES:
+        return failed(f"{MODULE}: {state}", STATES[state] or None)
+    return unknown(report.section("dmesg").why)
 
 
 def module(report: HostReport) -> tuple[int, ...]:
-    """The module's version where the kernel printed it (three spellings) or shows it in sysfs; else an empty tuple."""
+    """The module's version where the kernel printed it or shows it in sysfs; else an empty tuple."""
     for path, value in report.sysfs.items():
         if path.endswith("tdx_host/version") and version(value):
             return version(value)
+    shown = [
+        hexadecimal(report.sysfs.get(f"{MODULE}/{name}")) for name in ("major_version", "minor_version", "build_num")
+    ]
+    if all(part is not None for part in shown):
+        return tuple(part for part in shown if part is not None)
     for pattern in VERSIONS:
         if match := report.log.find(pattern):
-            return int(match[1]), int(match[2]), int(match[3])
+            return tuple(int(match[name], 16 if match[name].startswith("0x") else 10) for name in _NUMBERS)
     return ()
 
 
@@ -233,10 +289,10 @@ def kvm(report: HostReport, check: Check) -> Finding:
     if said is None:
         return found
     line, no = said[1][0], said[0] == 0
-    remedy = ("mmu",) if "TDP MMU" in line else ()
+    remedy = next((remedy for words, remedy in KVM_REASONS if words in line), None)
     if found.verdict is CheckVerdict.UNKNOWN:
-        return failed(line, *remedy) if no else passed(line)
-    return failed(f"{found.seen}: {line}", *remedy) if no and found.verdict is CheckVerdict.FAIL else found
+        return failed(line, remedy) if no else passed(line)
+    return failed(f"{found.seen}: {line}", remedy) if no and found.verdict is CheckVerdict.FAIL else found
 
 
 @judges("TDX-FLAG")

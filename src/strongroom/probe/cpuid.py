@@ -62,7 +62,7 @@ class Cpuid:
     def vendor(self) -> str | None:
         """The vendor's twelve letters (leaf 0: EBX, EDX, ECX)."""
         leaf = self.leaf(0)
-        return _text(leaf.ebx, leaf.edx, leaf.ecx) if leaf else None
+        return text(leaf.ebx, leaf.edx, leaf.ecx) if leaf else None
 
     @property
     def brand(self) -> str | None:
@@ -70,7 +70,7 @@ class Cpuid:
         leaves = [self.leaf(0x80000002 + number) for number in range(3)]
         if any(leaf is None for leaf in leaves):
             return None
-        return _text(*(register for leaf in leaves if leaf for register in leaf)).strip()
+        return text(*(register for leaf in leaves if leaf for register in leaf)).strip()
 
     @property
     def family_model(self) -> tuple[int, int] | None:
@@ -86,7 +86,8 @@ class Cpuid:
         return family, model
 
 
-def _text(*registers: int) -> str:
+def text(*registers: int) -> str:
+    """The letters that registers hold, four in each."""
     data = b"".join(register.to_bytes(4, "little") for register in registers)
     return "".join(chr(byte) if 32 <= byte < 127 else "" for byte in data)
 

@@ -19,11 +19,12 @@ _RDMSR = re.compile(r"\brdmsr ((?:\S{1,24} ?){1,8})$")
 _MCHECK = re.compile(r"^SGX_AND_MCHECK_STATUS: ([0-9a-fA-F]{1,16})\b")
 # What else system-report.sh says: caption and field, hexadecimal. canonical/tdx's README and Ubuntu's guide to TDX have
 # people ask for the same fields by hand, with rdmsr -f.
-_REPORTED = re.compile(r"^(\w{1,20})(?: bit)?: ([0-9a-fA-F]{1,16})(?: \(|$)")
+_REPORTED = re.compile(r"^(?:[-*] )?(\w{1,20})(?: (?:lock )?bit)?: (?:0x)?([0-9a-fA-F]{1,16})(?:\s|$)")
 _CAPTIONS = {
     "MK_TME_ENABLED": (0x982, 1, 1),
     "HW_ENCRYPT_ENABLE": (0x982, 1, 1),
     "SEAM_RR": (0x1401, 11, 11),
+    "SEAMRR": (0x1401, 10, 10),  # issue 425: "SEAMRR lock bit"
     "NUM_TDX_PRIV_KEYS": (0x87, 63, 32),
 }
 _PRODUCTION = re.compile(r"^Production platform: (Pre-production|Production)\b")
