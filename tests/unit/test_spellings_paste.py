@@ -42,6 +42,43 @@ def test_a_line_of_the_log_is_one_in_any_dress(line: str) -> None:
     assert said(judged("dmesg", line), "TDX-MODLOG").verdict == "pass"
 
 
+def test_a_line_that_a_mail_folded_goes_on_below() -> None:
+    found = judged(
+        "dmesg",
+        "[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz-6.8.0-1028-intel root=UUID=78f2183d",
+        "ro nohibernate kvm_inte.tdx=1",
+        "[   31.199907] virt/tdx: TDX module: attributes 0x0, vendor_id 0x8086, major_version 1,",
+        "minor_version 5, build_date 20240725, build_num 784",
+        "[   36.379132] virt/tdx: module initialized",
+        "kvm_intel: Failed to initialize TDX module.",
+    )
+    assert [said(found, name).verdict for name in ("C-CMDLINE", "TDX-MODVER", "TDX-MODLOG")] == ["fail", "pass", "pass"]
+    assert said(found, "TDX-KVM").verdict == "skip"  # a short line before it is not one that was folded
+
+
+def test_greps_colours_are_taken_off_where_their_escape_was_lost() -> None:
+    for before, after in (("\x1b[01;31m\x1b[K", "\x1b[m\x1b[K"), ("[01;31m[K", "[m[K"), ("^[[01;31m^[[K", "^[[m^[[K")):
+        assert (
+            said(judged("dmesg", f"[   36.379132] virt/{before}tdx{after}: module initialized"), "TDX-MODLOG").verdict
+            == "pass"
+        )
+
+
+def test_of_several_boots_in_one_file_the_last_counts() -> None:
+    boot = (
+        "[    0.000000] Linux version 6.17.0",
+        "[    0.310752] virt/tdx: BIOS enabled: private KeyID range [32, 64)",
+    )
+    up = "[   26.540658] virt/tdx: module initialized"
+    assert said(judged("dmesg", *boot, up), "TDX-MODLOG").verdict == "pass"
+    assert said(judged("dmesg", *boot, up, *boot), "TDX-MODLOG").verdict == "unknown"
+
+
+def test_flags_that_were_counted_are_flags() -> None:
+    # grep -o -w -E 'sgx|sgx_lc' /proc/cpuinfo | sort | uniq -c
+    assert said(judged("cpuinfo", "     64 sgx", "     64 sgx_lc"), "SGX-CPUID").verdict == "pass"
+
+
 OPTIONS = "BOOT_IMAGE=/boot/vmlinuz-6.16.9 root=UUID=x ro{}kvm_inte.tdx=1 nohibernate"
 
 

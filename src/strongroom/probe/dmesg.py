@@ -6,13 +6,15 @@ Timestamps and prefixes are taken off; what the kernel said is left. Spellings o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from strongroom.probe import paste
 
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
+_BANNER = re.compile(r"Linux version |Booting Linux on ")
+_FOLDED = 50  # mails are folded at 72 and more, of which the stamp is 15
 _QUOTE = re.compile(r"^(?:> ?)+")
 _BLANKS = re.compile(r"[ \t]{2,}")  # what was pasted into a thread may have more blanks than the kernel printed
 _LEVEL = re.compile(r"^<\d{1,3}>")
@@ -93,12 +95,27 @@ def _line(raw: str) -> Line:
     return Line(_BLANKS.sub(" ", text.strip()), seconds)
 
 
+def _unfolded(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Where every other line has a stamp, one without goes on with what a mail folded before it."""
+    found: list[Line] = []
+    for line in lines:
+        last = found[-1] if found else Line("")
+        if line.seconds is None and last.seconds is not None and _FOLDED <= len(last.text) < _LONGEST:
+            found[-1] = replace(last, text=f"{last.text} {line.text}"[:_LONGEST])
+        else:
+            found.append(line)
+    return tuple(found)
+
+
 def parse(lines: Sequence[str], *, complete: bool = False, present: bool = True) -> Log:
     """A log of lines. Without the probe's end mark it is never whole."""
-    parsed = tuple(
+    parsed = _unfolded(
         line for line in map(_line, lines) if line.text and not (line.seconds is None and paste.spoken(line.text))
     )
+    # Of several boots, one after the other in a file, the last is the one that runs.
+    boots = [number for number, line in enumerate(parsed) if _BANNER.match(line.text)]
+    parsed = parsed[boots[-1] if len(boots) > 1 else 0 :]
     stamped = next((line.seconds for line in parsed if line.seconds is not None), None)
-    banner = bool(parsed) and bool(re.match(r"(Linux version |Booting Linux on )", parsed[0].text))
+    banner = bool(parsed) and bool(_BANNER.match(parsed[0].text))
     start = None if stamped is None and not banner else banner or stamped == 0.0
     return Log(parsed, start, complete, present)

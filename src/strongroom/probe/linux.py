@@ -21,6 +21,7 @@ _SHOWN = re.compile(r"(?:^|[#$>%] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$
 _NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
+_FLAG = re.compile(r"^\s*(?:\d{1,6} )?([a-z][a-z0-9_]{1,40})\s*$")  # grep -o, and uniq -c behind it
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
@@ -131,8 +132,8 @@ def cpu(lines: Sequence[str]) -> Cpu:
             found.setdefault(key.strip().lower(), value.strip())
             if key.strip() == "microcode":
                 microcode.append(value.strip())
-        elif re.fullmatch(r"[a-z][a-z0-9_]{1,40}", line.strip()):
-            bare.append(line.strip())
+        elif match := _FLAG.match(line):
+            bare.append(match[1])
     listed = found.get("flags") or found.get("features")
     flags = frozenset(listed.split()) if listed is not None else frozenset(bare) if bare else None
     facilities = found.get("facilities")

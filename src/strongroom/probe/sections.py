@@ -41,14 +41,15 @@ class Section:
 
 
 _QUOTE = re.compile(r"^(?:> ?)+")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# With its escape; as a terminal or a site shows that; and grep's colours where it was lost.
+_COLOUR = re.compile(r"(?:\x1b|\^\[|\ufffd)\[[0-9;]*[A-Za-z]|\[(?:\d\d;\d\d)?m\[K")
 
 
 def clean(line: str) -> str:
     """A line without colours, and with a mark in place of what no terminal and no JSON should be handed: a host's text ends
     up in reports."""
     text = line.rstrip("\r\n")
-    if text.isprintable() or text.replace("\t", " ").isprintable():
+    if "[K" not in text and (text.isprintable() or text.replace("\t", " ").isprintable()):
         return text
     text = _COLOUR.sub("", text)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
