@@ -151,6 +151,23 @@ def test_names_below_dev_are_devices() -> None:
     assert set(HostReport.of({"devices": lines}).nodes) == {"/dev/sgx_enclave", "/dev/sgx_provision", "/dev/sgx_vepc"}
 
 
+def test_the_device_that_ls_did_not_name_beside_the_others_is_not_there() -> None:
+    # linux-sgx issue 837: a CPU without launch control, whose kernel has the devices for guests alone
+    found = said(judged("devices", "sgx_provision", "sgx_vepc"), "SGX-DEV")
+    assert (found.verdict, "launch control" in found.remedy) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("cpuinfo", "Hypervisor vendor:     KVM"),  # lscpu
+        ("virt", "    Virtualization: kvm"),  # hostnamectl
+    ],
+)
+def test_a_virtual_machine_is_told_without_flags(section: str, line: str) -> None:
+    assert said(judged(section, line), "C-BARE").verdict == "info"
+
+
 FILE = "/sys/firmware/efi/efivars/SgxRegistrationStatus-f236c5dc-a491-4bbe-bcdd-88885770df45"
 
 

@@ -111,9 +111,9 @@ def ordinary(report: HostReport) -> bool:
 
 
 def hypervisor_bit(report: HostReport) -> bool | None:
-    """Whether the CPU says that it is virtual (CPUID 1 ECX bit 31, the flag ``hypervisor`` of cpuinfo)."""
+    """Whether the CPU says that it is virtual (CPUID 1 ECX bit 31, the flag ``hypervisor`` of cpuinfo), or lscpu does."""
     flags = report.processor.flags
-    if flags is not None and "hypervisor" in flags:
+    if (flags is not None and "hypervisor" in flags) or report.processor.hypervisor:
         return True
     leaf = report.cpuid.leaf(1)
     if leaf is not None:

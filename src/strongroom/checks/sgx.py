@@ -129,7 +129,9 @@ def devices(report: HostReport, check: Check) -> Finding:
     legacy = "/dev/isgx" in report.nodes
     if missing and (legacy or any(report.lacks(path) for path in missing)):
         isgx = ", but /dev/isgx" if legacy else ""
-        return failed(f"no {', '.join(missing)}{isgx}", "legacy" if legacy else "none")
+        # driver.c and virt.c: with launch control locked there are the devices of guests, and no enclaves of the host's own.
+        locked = "/dev/sgx_enclave" in missing and any(path in report.nodes for path in ("/dev/sgx_vepc", DEVICES[1]))
+        return failed(f"no {', '.join(missing)}{isgx}", "legacy" if legacy else "launch" if locked else "none")
     modes = {path: report.nodes[path].mode for path in DEVICES if path in report.nodes}
     for path, mode in modes.items():
         node = report.nodes[path]

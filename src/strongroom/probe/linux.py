@@ -41,6 +41,7 @@ class Cpu:
     bugs: frozenset[str] = frozenset()
     microcode: frozenset[str] = frozenset()
     facilities: frozenset[str] | None = None
+    hypervisor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
         bugs=frozenset(found.get("bugs", "").split()),
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
+        hypervisor=found.get("hypervisor vendor"),
     )
 
 
@@ -180,8 +182,13 @@ def contents(lines: Sequence[str]) -> dict[str, str]:
 
 
 def absent(lines: Sequence[str]) -> frozenset[str]:
-    """Paths that ``ls`` was asked for and did not find; a pattern that the shell found nothing for stays one."""
-    return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
+    """Paths that ``ls`` was asked for and did not find; a pattern that the shell found nothing for stays one. Names of SGX's
+    devices without a path are all that ``ls /dev | grep sgx`` found."""
+    missed = {match[1] for line in lines if (match := _ABSENT.search(line))}
+    names = {line.strip() for line in lines}
+    if len(names & {"sgx_provision", "sgx_vepc", "sgx_enclave"}) > 1:  # one alone may be all that grep was asked for
+        missed |= {f"/dev/{name}" for name in ("sgx_enclave", "sgx_provision") if name not in names}
+    return frozenset(missed)
 
 
 def qemu(lines: Sequence[str]) -> Qemu:

@@ -66,10 +66,10 @@ def kconfig(lines: Sequence[str]) -> dict[str, str]:
 
 
 def virt(lines: Sequence[str], facts: Mapping[str, str]) -> dict[str, str]:
-    """The probe's ``vm=`` and ``cvm=``, or what systemd-detect-virt printed below its command or alone."""
+    """The probe's ``vm=`` and ``cvm=``, or what systemd-detect-virt printed below its command or alone, or hostnamectl."""
     found = dict(facts)
     for asked, line in answers(lines):
-        word = line.strip()
+        word = line.strip().removeprefix("Virtualization: ")  # hostnamectl
         if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", word) or word in _CONTAINERS:
             continue
         confidential = word in _CVM or "--cvm" in asked
