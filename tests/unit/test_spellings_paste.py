@@ -187,6 +187,23 @@ def test_a_variable_of_the_bios_is_read_from_a_dump(lines: tuple[str, ...], verd
     assert said(judged("efivars", *lines), "TDX-MPA").verdict == verdict
 
 
+REPORT = "/sys/kernel/config/tsm/report/123"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # guest-components issue 823: nothing comes, and the next prompt
+        ((f"root@guest:~# cat {REPORT}/outblob", f"root@guest:~# cat {REPORT}/provider", "tdx_guest"), "fail"),
+        ((f"$ cat {REPORT}/provider", "tdx_guest", f"$ sudo cat {REPORT}/outblob | wc -c", "5006"), "pass"),
+        ((f"$ cat {REPORT}/provider", "tdx_guest", f"0 {REPORT}/outblob"), "fail"),
+        ((f"$ cat {REPORT}/provider", "tdx_guest", f"$ cat {REPORT}/outblob"), "unknown"),
+    ],
+)
+def test_a_report_is_judged_by_its_size(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("sysfs", *lines), "G-TSM").verdict == verdict
+
+
 def test_a_guest_is_known_by_what_systemd_says_of_it() -> None:
     found = judged("virt", "$ systemd-detect-virt --cvm", "tdx")
     assert (said(found, "G-KIND").verdict, found.state(Platform.SGX)) == ("pass", State.ABSENT)

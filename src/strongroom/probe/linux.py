@@ -18,6 +18,10 @@ _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
 _SHOWN = re.compile(r"(?:^|[#$>%] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$")
+# A report of configfs, counted: wc -c of it, or behind a pipe; and a prompt of sh.
+_COUNTED = re.compile(r"^(\d{1,9}) (/sys/\S{1,200}/outblob)$")
+_PIPED = re.compile(r"\bcat (/sys/\S{1,200}/outblob) ?\| ?wc -c$")
+_PROMPT = re.compile(r"^\S{0,80}[#$] ")
 _NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
@@ -102,14 +106,23 @@ def uname(lines: Sequence[str]) -> tuple[str | None, str | None]:
 
 
 def sysfs(lines: Sequence[str]) -> dict[str, str]:
-    """Files of sysfs and their values: ``path=value`` as the probe has them, or as people show them."""
+    """Files of sysfs and their values: ``path=value`` as the probe has them, or as people show them. Of a report that was asked
+    for only the size counts: none where the next prompt follows."""
     found: list[str] = []
     shown = None
     for line in map(str.strip, lines):
-        if match := _SHOWN.search(line):
+        if shown and shown.endswith("/outblob"):
+            found += [f"{shown}_bytes=0"] if _PROMPT.match(line) else []
+            shown = None
+        if match := _COUNTED.match(line):
+            line = f"{match[2]}_bytes={match[1]}"
+        elif match := _PIPED.search(line):
+            shown = f"{match[1]}_bytes"
+            continue
+        elif match := _SHOWN.search(line):
             shown = match[1]
             continue
-        if match := _GREPPED.match(line):
+        elif match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
         elif shown and not line.startswith("cat: "):
             line = f"{shown}={line}"
