@@ -177,3 +177,13 @@ def test_an_option_that_is_known_to_be_off_fails_whatever_else_was_not_shown() -
     report = {"kconfig": ("# CONFIG_INTEL_TDX_HOST is not set",), "cpuinfo": ("vendor_id\t: GenuineIntel",)}
     found = said(judge(HostReport.of(report), catalogue()), "C-KCONF")
     assert (found.verdict, found.seen) == ("fail", "without CONFIG_INTEL_TDX_HOST")
+
+
+def test_canonicals_report_says_whether_the_flags_have_tdx() -> None:
+    # canonical/tdx issues 424 (a kernel without TDX) and 360
+    for line, verdict in (
+        ("No TDX support in CPU according to /proc/cpuinfo", "fail"),
+        ("CPU supports TDX according to /proc/cpuinfo", "pass"),
+    ):
+        found = judged("cpuinfo", line)
+        assert (said(found, "TDX-FLAG").verdict, said(found, "C-BARE").verdict) == (verdict, "unknown")

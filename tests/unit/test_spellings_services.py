@@ -19,6 +19,7 @@ from tests.unit.test_spellings import judged, said
         ("0xe047", "register the platform"),
         ("0xe019", "reach its PCCS"),
         ("0xe065", "accept its PCCS's certificate"),
+        ("0xe044", "restart qgsd"),
         ("0x11001", "journal"),
     ],
 )
@@ -61,6 +62,11 @@ def test_a_quote_that_was_made_since_undoes_what_failed_before() -> None:
 
     assert journal(REFUSED, *MADE).verdict == "unknown"
     assert journal(*MADE, REFUSED).verdict == "fail"
+    # canonical/tdx issue 318: systemctl status shows that it is active, too
+    active = ("● qgsd.service - Intel(R) TD Quoting Generation Service", "     Active: active (running) since Wed")
+    made = tuple(f"Jan 23 11:26:08 host7 qgsd[3444]: {line}" for line in (REFUSED, *MADE))
+    assert said(judged("units", *active, *made), "TDX-QGS").verdict == "pass"
+    assert said(judged("units", *active, *made, made[0]), "TDX-QGS").verdict == "fail"
     # The first quote finds no key; that it is made then is no failure.
     assert journal("tee_att_get_quote_size return 0x1100f", "call tee_att_init_quote").verdict == "unknown"
 

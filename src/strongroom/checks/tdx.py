@@ -298,7 +298,9 @@ def kvm(report: HostReport, check: Check) -> Finding:
 @judges("TDX-FLAG")
 def flag(report: HostReport, check: Check) -> Finding:
     """tdx_pw_mce beside it marks an erratum and is asked for by nobody."""
-    flags = report.processor.flags
+    flags, told = report.processor.flags, report.processor.tdx
+    if flags is None and told is not None:
+        return passed("TDX in the flags") if told else failed("no TDX in the flags")
     if flags is None:
         return unknown(report.section("cpuinfo").why)
     if "tdx_host_platform" in flags:

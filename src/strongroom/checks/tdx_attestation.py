@@ -34,6 +34,8 @@ def quote_service(report: HostReport, check: Check) -> Finding:
         return unknown(section.why)
     if unit.active != "active":
         return failed(f"qgsd {unit.state}", "missing" if unit.active == "inactive" else None)
+    if any(_QUOTE_MADE.search(line) for line in unit.log):
+        return passed("qgsd active, and no error since it made a quote")
     return passed("qgsd active, no error in its journal") if section.complete else unknown(f"active; {section.why}")
 
 

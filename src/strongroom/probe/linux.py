@@ -26,6 +26,7 @@ _NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest"
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
 _FLAG = re.compile(r"^\s*(?:\d{1,6} )?([a-z][a-z0-9_]{1,40})\s*$")  # grep -o, and uniq -c behind it
+_TDX = re.compile(r"^(CPU supports TDX|No TDX support in CPU) according to /proc/cpuinfo$")
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
@@ -46,6 +47,8 @@ class Cpu:
     microcode: frozenset[str] = frozenset()
     facilities: frozenset[str] | None = None
     hypervisor: str | None = None
+    tdx: bool | None = None
+    """Whether the flags have TDX, where only canonical/tdx's system-report.sh says so."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
         hypervisor=found.get("hypervisor vendor"),
+        tdx=next((match[1] == "CPU supports TDX" for line in lines if (match := _TDX.match(line.strip()))), None),
     )
 
 
