@@ -221,3 +221,37 @@ def test_a_cache_that_intel_refuses_tells_so(prefix: str) -> None:
         UP, "2024-08-04 20:31:02.100 [error]: RequestError: getaddrinfo ENOTFOUND api.trustedservices.intel.com"
     )
     assert (network.verdict, "proxy" in network.remedy) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        # sgx_default_qcnl.conf of DCAP 1.11 and newer, and before
+        ('  "pccs_url": "https://pccs.example.org:8081/sgx/certification/v4/"', "info"),
+        ("PCCS_URL=https://pccs.example.org:8081/sgx/certification/v3/", "info"),
+        ("PCCS_URL=http://localhost:8081/sgx/certification/v3/", "fail"),
+        ('//"pccs_url": "https://pccs.example.org/"', "unknown"),
+    ],
+)
+def test_the_quote_librarys_configuration_is_read_as_it_is(line: str, verdict: str) -> None:
+    assert said(judged("sysfs", "$ cat /etc/sgx_default_qcnl.conf", "{", line), "TDX-PCCS").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lines", "remedy"),
+    [
+        # RegistrationService.cpp and its actions, SGXDataCenterAttestationPrimitives
+        (("ERROR: Registration Flow - getRegistrationRequest failed, error: 4",), "do not understand each other"),
+        (
+            (
+                "ERROR: Failed to send request to server, error: 3",
+                "INFO: Registration Flow - PLATFORM_ESTABLISHMENT or TCB_RECOVERY failed.",
+            ),
+            "a way to Intel",
+        ),
+    ],
+)
+def test_the_agent_says_before_it_fails_what_was_in_its_way(lines: tuple[str, ...], remedy: str) -> None:
+    found = said(judged("units", *lines), "TDX-MPA")
+    assert (found.verdict, remedy in found.remedy) == ("fail", True)
+    assert said(judged("units", *lines, DONE), "TDX-MPA").verdict == "pass"

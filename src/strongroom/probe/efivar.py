@@ -28,6 +28,12 @@ _COMPLETE = re.compile(
 _NOT_SENT = re.compile(
     r"\bdata couldn't be sent to cache server|\b(?:unexpected|network) error\b.{1,60}\bcache server\b"
 )
+# What the agent says where it then writes an error of its own into the BIOS's record: MPA_AG_NETWORK_ERROR and
+# MPA_AG_BIOS_PROTOCOL_ERROR of MultiPackageDefs.h.
+_AGENT_ERRORS = (
+    (re.compile(r"\bFailed to send request to server, error: \d"), 0x82),
+    (re.compile(r"\bRegistration Flow - (?:get(?:Registration|AddPackage)Request failed|Unknown_request)"), 0x86),
+)
 _NO_VARIABLE = re.compile(
     r"\bSgxRegistrationStatus UEFI variable was not found|\bgetRegistrationStatus failed, error: 4\b"
 )
@@ -113,8 +119,10 @@ def told(lines: Sequence[str]) -> Registration:
             found = replace(found, complete=True, error=int(match[1]))
         elif _NO_VARIABLE.search(line) or _NOT_SENT.search(line):
             found = replace(found, complete=False, error=0, cause="sent" if _NOT_SENT.search(line) else "variable")
+        elif code := next((code for pattern, code in _AGENT_ERRORS if pattern.search(line)), 0):
+            found = replace(found, complete=False, error=code)
         elif _NOT_DONE.search(line):
-            found = replace(found, complete=False, error=0)
+            found = replace(found, complete=False, error=found.error or 0)
         elif _INDIRECT.search(line):
             found = Registration(complete=False, error=0, indirect=True)
     return found

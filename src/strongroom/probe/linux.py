@@ -21,6 +21,8 @@ _SHOWN = re.compile(r"(?:^|[#$>%] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$
 # A report of configfs, counted: wc -c of it, or behind a pipe; and a prompt of sh.
 _COUNTED = re.compile(r"^(\d{1,9}) (/sys/\S{1,200}/outblob)$")
 _PIPED = re.compile(r"\bcat (/sys/\S{1,200}/outblob) ?\| ?wc -c$")
+# A line of the quote library's configuration: JSON since DCAP 1.11, PCCS_URL= before.
+_PCCS_URL = re.compile(r'^(?:"pccs_url" *: *"|PCCS_URL=)(https?://[^",\s]{1,200})')
 _PROMPT = re.compile(r"^\S{0,80}[#$] ")
 _NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
@@ -117,7 +119,9 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
         if shown and shown.endswith("/outblob"):
             found += [f"{shown}_bytes=0"] if _PROMPT.match(line) else []
             shown = None
-        if match := _COUNTED.match(line):
+        if match := _PCCS_URL.match(line):
+            line = f"/etc/sgx_default_qcnl.conf:pccs_url={match[1]}"
+        elif match := _COUNTED.match(line):
             line = f"{match[2]}_bytes={match[1]}"
         elif match := _PIPED.search(line):
             shown = f"{match[1]}_bytes"
