@@ -19,6 +19,7 @@ from tests.unit.test_spellings import judged, said
         # arch/x86/kernel/cpu/seam.c and virt/vmx/tdx of Intel's kernels up to 5.19, which Anolis OS and others ship
         ("tdx: Successfully initialized TDX module", "TDX-MODLOG", "pass", ""),
         ("tdx: tdx module successfully initialized.", "TDX-MODLOG", "pass", ""),
+        ("tdx: can't load/init TDX module. disabling TDX feature.", "TDX-MODLOG", "fail", "SEAM loader"),
         ("tdx: Failed to initialize TDX module -5", "TDX-MODLOG", "fail", "too old"),
         (
             "tdx: TDX SEAM module: attributes 0x0 vendor_id 0x8086 build_date 20220420 build_num 0x156"

@@ -131,6 +131,7 @@ def test_a_kernels_configuration_is_read_as_grep_shows_it() -> None:
         # of a container it says nothing of the machine below, and alone "none" is no answer to either question
         (("$ systemd-detect-virt", "docker"), {}),
         (("none",), {}),
+        (("yes",), {}),
     ],
 )
 def test_what_systemd_detects_is_read_below_its_command(lines: tuple[str, ...], facts: dict[str, str]) -> None:

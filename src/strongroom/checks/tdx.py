@@ -36,7 +36,7 @@ INIT_FAILED = re.compile(
     rf"{_TDX}(?:(?:(?:TDX[ -])?module )?initialization failed \((?P<new>-\d{{1,3}})\)|Failed to initialize TDX module (?P<old>-\d{{1,3}}))",
     re.IGNORECASE,
 )
-NOT_LOADED = re.compile(rf"{_TDX}(?:TDX[ -])?module (?:is )?not loaded", re.IGNORECASE)
+NOT_LOADED = re.compile(rf"{_TDX}(?:(?:TDX[ -])?module (?:is )?not loaded|can't load/init TDX module)", re.IGNORECASE)
 # Kernels before 6.8 (tdx.c of the host series, and its predecessors): the call into the module faulted.
 NOT_ENABLED = re.compile(
     rf"{_TDX}(?:not enabled by BIOS|\[firmware bug\]: TDX is not enabled by BIOS|Cannot enable TDX on TDX disabled platform)"

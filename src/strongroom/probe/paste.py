@@ -12,20 +12,11 @@ _COMMAND = re.compile(rf"{_PROMPT}((?:{_TOOLS})(?:\s[^:].*)?)$")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _CONFIG = re.compile(r"^(?:[^\s:]{1,120}:)?(?:\d{1,6}:)?(?:(CONFIG_\w{1,80})=(.*)|# (CONFIG_\w{1,80}) is not set)\s*$")
 _BEFORE_OPTIONS = re.compile(r"^.*?\b(?:Kernel c|C)ommand line: ")
-# systemd-detect-virt(1): what it says of a container tells nothing of the machine below.
-_CONTAINERS = (
-    "docker",
-    "podman",
-    "lxc",
-    "lxc-libvirt",
-    "systemd-nspawn",
-    "rkt",
-    "openvz",
-    "pouch",
-    "proot",
-    "wsl",
-    "container-other",
-)
+# systemd-detect-virt(1). What it says of a container tells nothing of the machine below.
+_VM = (
+    "qemu", "kvm", "amazon", "zvm", "vmware", "microsoft", "oracle", "powervm", "xen", "bochs", "uml", "parallels", "bhyve",
+    "qnx", "acrn", "apple", "sre", "google", "vm-other",
+)  # fmt: skip
 _CVM = ("sev", "sev-es", "sev-snp", "tdx", "protvirt", "cca")
 
 # A sentence that quotes what the kernel says, or does not say; the kernel's own lines have a stamp or begin with their subject.
@@ -70,9 +61,8 @@ def virt(lines: Sequence[str], facts: Mapping[str, str]) -> dict[str, str]:
     found = dict(facts)
     for asked, line in answers(lines):
         word = line.strip().removeprefix("Virtualization: ")  # hostnamectl
-        if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", word) or word in _CONTAINERS:
-            continue
-        confidential = word in _CVM or "--cvm" in asked
-        if word != "none" or asked.startswith("systemd-detect-virt"):
-            found.setdefault("cvm" if confidential else "vm", word)
+        if word in _CVM or (word == "none" and "--cvm" in asked):
+            found.setdefault("cvm", word)
+        elif word in _VM or (word == "none" and asked.startswith("systemd-detect-virt")):
+            found.setdefault("vm", word)
     return found
