@@ -16,8 +16,20 @@ _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
-_ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
+_SHOWN = re.compile(r"(?:^|[#$%>\u276f] )(?:sudo )?cat (/sys/\S{1,200})$")
+# What systemd-detect-virt and virt-what-cvm print, and the command before it where that was pasted, too.
+_DETECT = re.compile(r"\bsystemd-detect-virt( --cvm)?$")
+_CVM = {
+    "sev": "sev", "sev-es": "sev-es", "sev-snp": "sev-snp", "tdx": "tdx", "protvirt": "protvirt", "cca": "cca",
+    "amd-sev": "sev", "amd-sev-es": "sev-es", "amd-sev-snp": "sev-snp", "intel-tdx": "tdx",
+}  # fmt: skip
+# grep puts the file's name before what it found.
+_OPTION = re.compile(r"^(?:/\S{1,200}:)?(?:# )?(CONFIG_\w{1,100})(?:=(.*)| is not set)$")
+# In the words of GNU's ls (which differ by its age and the locale), of busybox's and of others.
+_ABSENT = re.compile(
+    r"\b(?:ls|stat): [^/]{0,40}?(/[^\s:'\"\u2018\u2019]{1,256})['\"\u2018\u2019]?(?: [^/:]{1,20})?: {0,2}"
+    r"(?:No such file or directory|没有那个文件或目录|Datei oder Verzeichnis nicht gefunden|Aucun fichier ou dossier de ce type)"
+)
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
 _ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
@@ -130,10 +142,30 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
         if match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
         elif shown and not line.startswith("cat: "):
-            line = f"{shown}={line}"
+            line = f"{shown}={line.removeprefix('# ')}"  # a guide has what is printed as a comment
         shown = None
         found.append(line)
     return assignments(found)
+
+
+def kernel_options(lines: Sequence[str]) -> dict[str, str]:
+    """A kernel's configuration: what is not set is ``n``."""
+    return {match[1]: match[2] or "n" for line in lines if (match := _OPTION.match(line.strip()))}
+
+
+def virtualization(lines: Sequence[str]) -> dict[str, str]:
+    """``vm=`` and ``cvm=`` as the probe has them, or what the tools print: a word that is a kind of confidential guest
+    needs no command before it, and every other does."""
+    found = assignments(lines)
+    asked = None
+    for line in map(str.strip, lines):
+        if line in _CVM:
+            found["cvm"] = _CVM[line]
+        elif asked and re.fullmatch(r"[a-z][a-z0-9-]{1,20}", line):
+            found.setdefault(asked, line)
+        command = _DETECT.search(line)
+        asked = ("cvm" if command[1] else "vm") if command else None
+    return found
 
 
 def cpu(lines: Sequence[str]) -> Cpu:

@@ -1,0 +1,82 @@
+"""What people have shown of AMD's machines and guests: kernels' words since 4.16, sevctl, snphost and sev-tool, and the forms
+in which text gets pasted. The lines are made for the test in the wording of the source that stands beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from strongroom.catalog.load import checks as catalogue
+from strongroom.checks.judge import judge
+from strongroom.probe import linux
+from strongroom.probe.report import HostReport
+from tests.unit.test_spellings import judged, said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # AMDESE/AMDSEV issues 68 and 291; GNU ls before 8.25; busybox; GNU ls in Chinese, German and French
+        "ls: cannot access '/dev/sev': No such file or directory",
+        "ls: could not open '/dev/sev':  No such file or directory",
+        "ls: cannot access \u2018/dev/sev\u2019: No such file or directory",
+        "ls: /dev/sev: No such file or directory",
+        "ls: 无法访问 '/dev/sev': 没有那个文件或目录",
+        "ls: Zugriff auf '/dev/sev' nicht möglich: Datei oder Verzeichnis nicht gefunden",
+        "ls: impossible d'accéder à '/dev/sev': Aucun fichier ou dossier de ce type",
+        "stat: cannot statx '/dev/sev': No such file or directory",
+    ],
+)
+def test_a_device_that_is_not_there_is_said_in_many_words(line: str) -> None:
+    found = said(judged("devices", line), "SEV-CCP")
+    assert (found.verdict, found.seen) == ("fail", "no /dev/sev"), found
+
+
+def test_a_device_that_may_not_be_looked_at_is_not_missing() -> None:
+    assert said(judged("devices", "ls: cannot access '/dev/sev': Permission denied"), "SEV-CCP").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        (("$ systemd-detect-virt --cvm", "sev-snp"), "pass"),
+        (("sev-snp",), "pass"),
+        # virt-what-cvm.c prints a line for each
+        (("amd-sev-snp", "azure-hcl"), "pass"),
+        (("$ systemd-detect-virt --cvm", "none", "$ systemd-detect-virt", "kvm"), "info"),
+        (("kvm",), "unknown"),
+    ],
+)
+def test_what_tools_print_of_virtualization_is_read(lines: tuple[str, ...], verdict: str) -> None:
+    assert said(judged("virt", *lines), "G-KIND").verdict == verdict
+
+
+def test_bare_metal_is_what_the_command_was_asked_for() -> None:
+    assert linux.virtualization(("root@host7:~# systemd-detect-virt", "none")) == {"vm": "none"}
+    assert said(judged("virt", "# systemd-detect-virt", "none"), "C-BARE").verdict == "pass"
+    assert said(judged("virt", "none"), "C-BARE").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # zgrep of several files; what make oldconfig writes
+        (("/boot/config-6.1.0-9-amd64:CONFIG_KVM_AMD_SEV=y",), "unknown"),
+        (("# CONFIG_KVM_AMD_SEV is not set",), "fail"),
+        (("/boot/config-6.1.0-9-amd64:# CONFIG_AMD_MEM_ENCRYPT is not set", "CONFIG_KVM_AMD_SEV=y"), "fail"),
+        (("CONFIG_KVM_AMD_SEV=y", "CONFIG_CRYPTO_DEV_SP_PSP=y", "CONFIG_AMD_MEM_ENCRYPT=y"), "pass"),
+    ],
+)
+def test_an_option_that_is_not_set_is_seen_in_a_part_of_the_configuration(lines: tuple[str, ...], verdict: str) -> None:
+    report = {"cpuinfo": ("model name : AMD EPYC 7763 64-Core Processor",), "kconfig": lines}
+    assert said(judge(HostReport.of(report), catalogue()), "C-KCONF").verdict == verdict
+
+
+def test_a_guides_comments_are_what_a_file_has() -> None:
+    lines = (
+        "cat /sys/module/kvm_amd/parameters/sev",
+        "# Y",
+        "\u276f cat /sys/module/kvm_amd/parameters/sev_es",
+        "N",
+    )
+    found = said(judged("sysfs", *lines), "SEV-KVM")
+    assert (found.verdict, found.seen) == ("fail", "kvm_amd.sev_es=N")
