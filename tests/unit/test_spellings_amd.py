@@ -80,3 +80,33 @@ def test_a_guides_comments_are_what_a_file_has() -> None:
     )
     found = said(judged("sysfs", *lines), "SEV-KVM")
     assert (found.verdict, found.seen) == ("fail", "kvm_amd.sev_es=N")
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdicts"),
+    [
+        # AMDESE/sev-tool issue 65, where INIT had failed, and its build for SEV-SNP, which counts no guests
+        (
+            (
+                "# ./src/sevtool  --platform_status",
+                "api_major:\t1",
+                "api_minor:\t28",
+                "platform_state:\t0",
+                "owner:\t\t0",
+                "config:\t\t0",
+                "build:\t\t28",
+                "guest_count:\t0",
+            ),
+            ["skip", "fail"],
+        ),
+        (
+            ("api_major:      1", "api_minor:      54", "platform_state: 1", "build:          1", "vlek_en:        0x1"),
+            ["pass", "pass"],
+        ),
+        (("api_major:      1", "api_minor:      54"), ["unknown", "unknown"]),
+    ],
+)
+def test_what_sevtool_prints_of_the_platform_is_its_status(lines: tuple[str, ...], verdicts: list[str]) -> None:
+    # Firmware that is too old for SEV-SNP is told once.
+    found = judged("sev-status", *lines)
+    assert [said(found, name).verdict for name in ("SEV-FW", "SNP-FW")] == verdicts
