@@ -110,3 +110,37 @@ def test_what_sevtool_prints_of_the_platform_is_its_status(lines: tuple[str, ...
     # Firmware that is too old for SEV-SNP is told once.
     found = judged("sev-status", *lines)
     assert [said(found, name).verdict for name in ("SEV-FW", "SNP-FW")] == verdicts
+
+
+def test_a_key_that_the_guest_has_given_up_makes_no_reports() -> None:
+    # drivers/virt/coco/sev-guest/sev-guest.c, 5.19 and 6.14; the device stays, and every request of it fails
+    started = (
+        "[    0.550548] Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP",
+        "[    4.917243] sev-guest sev-guest: Initialized SEV guest driver (using vmpck_id 0)",
+    )
+    for line in (
+        "sev-guest sev-guest: Disabling vmpck_id 0 to prevent IV reuse.",
+        "SEV: Disabling VMPCK0 communication key to prevent IV reuse.",
+        "sev-guest sev-guest: Empty VMPCK0 communication key",
+        "sev-guest sev-guest: vmpck id 0 is null",
+    ):
+        report = {"dmesg": (*started, line), "devices": ("/dev/sev-guest",)}
+        found = said(judge(HostReport.of(report), catalogue()), "G-SNPDEV")
+        assert (found.verdict, "vmpck_id" in found.remedy) == ("fail", True), line
+        again = started[1].replace("vmpck_id 0", "vmpck_id 1")
+        assert said(judged("dmesg", *started, line, again), "G-SNPDEV").verdict == "pass"
+
+
+@pytest.mark.parametrize("end", ["**", " |", ",", ");", "`"])
+def test_a_line_that_somebody_marked_or_put_in_a_table_is_whole(end: str) -> None:
+    line = f"[    0.550548] Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP{end}"
+    assert said(judged("dmesg", line), "G-MEF").verdict == "pass"
+    cut = line.removesuffix(end).removesuffix("P")
+    assert said(judged("dmesg", cut), "G-MEF").verdict == "unknown"
+
+
+def test_what_snphost_says_of_aliases_alone_is_enough_for_a_failure() -> None:
+    # virtee/snphost issue 127
+    found = said(judged("snphost", "[ FAIL ]         - Alias check"), "SNP-ALIAS")
+    assert (found.verdict, "AMD-SB-3015" in found.remedy) == ("fail", True)
+    assert said(judged("snphost", "[ PASS ] - RMP INIT: RMP is INIT"), "SNP-ALIAS").verdict == "unknown"

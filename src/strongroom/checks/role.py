@@ -14,7 +14,7 @@ _TDX_LEAF = 0x21
 _TDX_NAME = "IntelTDX    "
 
 MEMORY_ENCRYPTION = re.compile(
-    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
+    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.,;)*|]*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
 TDX_GUEST = re.compile(

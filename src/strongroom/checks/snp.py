@@ -229,7 +229,7 @@ def alias(report: HostReport, check: Check) -> Finding:
         seen = f"RMP initialised {status.rmp_initialised}, alias check {status.alias_checked}, API {dotted(status.api)}"
         return passed(seen) if status.rmp_initialised and status.alias_checked else failed(seen)
     said = [report.snphost.passed(name) for name in ("RMP table initialized", "Alias check")]
-    if None not in said:
+    if None not in said or False in said:
         return passed("snphost: completed") if all(said) else failed("snphost: not completed")
     return unknown(report.section("sev-status").why)
 
