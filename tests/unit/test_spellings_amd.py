@@ -144,3 +144,44 @@ def test_what_snphost_says_of_aliases_alone_is_enough_for_a_failure() -> None:
     found = said(judged("snphost", "[ FAIL ]         - Alias check"), "SNP-ALIAS")
     assert (found.verdict, "AMD-SB-3015" in found.remedy) == ("fail", True)
     assert said(judged("snphost", "[ PASS ] - RMP INIT: RMP is INIT"), "SNP-ALIAS").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("line", "check", "verdict", "remedy"),
+    [
+        # drivers/crypto/ccp/sev-dev.c, 5.6 and 6.18; sp-pci.c and psp-dev.c. What ccp does for others is no matter.
+        ("ccp 0000:a9:00.5: sev initialization failed", "SEV-CCP", "fail", "BIOS"),
+        ("ccp 0000:a9:00.5: SNP PLATFORM_STATUS command failed, ret = -5, error = 0x8003", "SEV-CCP", "fail", "BIOS"),
+        ("ccp 0000:06:00.5: initialization failed", "SEV-CCP", "fail", "BIOS"),
+        ("ccp 0000:48:00.1: ccp initialization failed", "SEV-CCP", "unknown", ""),
+        ("ccp 0000:48:00.1: psp enabled", "SEV-CCP", "unknown", ""),
+        # Before 5.6 this is all that tells (AMDESE/AMDSEV issue 36)
+        ("ccp 0000:05:00.2: SEV: failed to INIT error 0x8003", "SEV-CCP", "pass", ""),
+        ("ccp 0000:a9:00.5: SEV-SNP: SNP_DF_FLUSH failed rc -5, error 0xe", "SNP-INIT", "fail", "log of ccp"),
+        ("ccp 0000:a9:00.5: SEV: DF_FLUSH failed 0xe, rc -5", "SEV-FW", "fail", "update the BIOS"),
+        # AMDESE/AMDSEV issues 82 and 41, as they were written down
+        ("ccp 0000:23:00.1: SEV API:1.51 build: 3", "SEV-FW", "pass", ""),
+        ("ccp 0000:01:00.2: SEV API 0.17 build:22", "SEV-FW", "pass", ""),
+        # BIOSes of Milan give 253 or 509 ASIDs; 254 are what 255 for SEV-ES leave (AMDESE/AMDSEV issues 258 and 159)
+        ("SEV supported: 253 ASIDs", "SEV-ASID", "fail", "minimum ASID"),
+        ("kvm_amd: SEV supported: 254 ASIDs", "SEV-ASID", "unknown", ""),
+    ],
+)
+def test_a_line_of_amds_drivers_is_understood(line: str, check: str, verdict: str, remedy: str) -> None:
+    found = said(judged("dmesg", f"[    4.500000] {line}"), check)
+    assert (found.verdict, remedy in found.remedy) == (verdict, True), found
+
+
+def test_a_hardware_error_beside_an_rmp_table_is_not_memory_encryption() -> None:
+    # AMDESE/AMDSEV issues 82 and 85: SEV-SNP Support was off. Without SMEE the kernel looks for no RMP table.
+    table = "[    1.956093] SEV-SNP: RMP table physical address 0x0000000035600000 - 0x0000000075bfffff"
+    failed = (
+        "[    8.895333] ccp 0000:23:00.1: SEV-SNP: failed to INIT error 0x13",
+        "[    8.930101] ccp 0000:23:00.1: SEV: failed to INIT error 0x13",
+    )
+    assert said(judged("dmesg", *failed), "SEV-SMEE").verdict == "fail"
+    found = judged("dmesg", table, *failed)
+    assert [said(found, name).verdict for name in ("SEV-SMEE", "SNP-INIT", "SEV-FW")] == ["unknown", "fail", "skip"]
+    assert "SEV-SNP Support" in said(found, "SNP-INIT").remedy
+    off = judge(HostReport.of({"dmesg": (table, *failed), "msr": ("c0010010 340000",)}), catalogue())
+    assert said(off, "SEV-SMEE").verdict == "fail"

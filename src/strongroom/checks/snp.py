@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted, msr_bits, msr_value, parameters_on
 from strongroom.checks.registry import judges
-from strongroom.checks.sev import ASIDS, LEAF, SNP_API, SUPPORTED, SYSCFG, any_asids
+from strongroom.checks.sev import API, ASIDS, LEAF, RMP_RANGE, SNP_API, SUPPORTED, SYSCFG, any_asids
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
@@ -16,9 +16,6 @@ RMP_BASE, RMP_END, RMP_CFG = 0xC0010132, 0xC0010133, 0xC0010136
 SEGMENT_LEAF = 0x80000025
 _MASK = ((1 << 52) - 1) & ~((1 << 13) - 1)  # bits 51:13 are the address
 
-RMP_RANGE = re.compile(
-    r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})"
-)
 SEGMENTED = re.compile(r"\bSegmented RMP base table physical range\b")
 TOO_SMALL = re.compile(r"\b(?:RMP table|Segmented RMP) does not cover full system RAM.*")
 NOT_RESERVED = re.compile(
@@ -36,9 +33,12 @@ IOMMU_V2 = re.compile(r"\bSNP: IOMMU is configured with V2 page table mode")
 IOMMU_NO_SNP = re.compile(
     r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled|\bSNPSup is disabled \(devid"
 )
-SEV_API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+# drivers/iommu/amd/amd_iommu_types.h: FEATURE_SNP of what the firmware says that all of them can do.
+IOMMU_FEATURES = re.compile(r"\bAMD-Vi: (?:Using global IVHD EFR:|Extended features \()(0x[0-9a-f]{1,16})\b")
+_FEATURE_SNP = 63
 INIT_FAILED = re.compile(
-    r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE
+    r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed|SNP_DF_FLUSH failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?",
+    re.IGNORECASE,
 )
 TOO_OLD = re.compile(r"\bSEV-SNP support requires firmware version.*")
 
@@ -62,7 +62,7 @@ def api(report: HostReport) -> tuple[int, ...] | None:
         return report.firmware.snp.api
     if report.firmware.sev is not None:
         return report.firmware.sev.api
-    if match := report.log.find(SNP_API) or report.log.find(SEV_API):
+    if match := report.log.find(SNP_API) or report.log.find(API):
         return int(match[1]), int(match[2]), int(match[3])
     answer = report.snphost.get("SEV firmware version")
     return version(answer.value) or None if answer else None
@@ -193,7 +193,7 @@ def iommu(report: HostReport, check: Check) -> Finding:
 @judges("SNP-FW")
 def firmware(report: HostReport, check: Check) -> Finding:
     """Major and minor together. Newer kernels refuse old firmware without a word, older ones with one."""
-    if (said := report.log.last(TOO_OLD, SNP_API, SEV_API)) and said[0] == 0:
+    if (said := report.log.last(TOO_OLD, SNP_API, API)) and said[0] == 0:
         return failed(said[1][0])
     found = api(report)
     if found is None:
@@ -216,7 +216,7 @@ def init(report: HostReport, check: Check) -> Finding:
     answer = report.snphost.passed("SNP initialized")
     if answer is not None:
         return passed("snphost: initialised") if answer else failed("snphost: not initialised")
-    if report.log.whole and report.log.find(SEV_API):
+    if report.log.whole and report.log.find(API):
         return failed("SEV is initialised, SEV-SNP is not")
     return unknown(report.section("sev-status").why)
 
