@@ -162,14 +162,32 @@ def test_what_snphost_says_of_aliases_alone_is_enough_for_a_failure() -> None:
         # AMDESE/AMDSEV issues 82 and 41, as they were written down
         ("ccp 0000:23:00.1: SEV API:1.51 build: 3", "SEV-FW", "pass", ""),
         ("ccp 0000:01:00.2: SEV API 0.17 build:22", "SEV-FW", "pass", ""),
+        # linux-firmware's amd_sev_fam17h_model*.sbin are 0.17 and 0.24
+        ("ccp 0000:05:00.2: SEV API:0.24 build:15", "SNP-FW", "fail", "Milan"),
+        ("ccp 0000:22:00.1: SEV API:1.49 build:3", "SNP-FW", "fail", "update the BIOS"),
         # BIOSes of Milan give 253 or 509 ASIDs; 254 are what 255 for SEV-ES leave (AMDESE/AMDSEV issues 258 and 159)
         ("SEV supported: 253 ASIDs", "SEV-ASID", "fail", "minimum ASID"),
         ("kvm_amd: SEV supported: 254 ASIDs", "SEV-ASID", "unknown", ""),
+        # drivers/iommu/amd/init.c: a Genoa with SEV-SNP Support off and on, a client CPU, and an older wording
+        ("AMD-Vi: Using global IVHD EFR:0x25bf732fa2295afe, EFR2:0x1d", "SNP-IOMMU", "fail", "north bridge"),
+        ("AMD-Vi: Using global IVHD EFR:0xa5bf732fa2295afe, EFR2:0x1d", "SNP-IOMMU", "unknown", ""),
+        ("AMD-Vi: Extended features (0x246577efa2254afa, 0x0): PPR NX GT", "SNP-IOMMU", "fail", "north bridge"),
+        ("AMD-Vi: Extended features (0x58f77ef22294ade):", "SNP-IOMMU", "fail", "north bridge"),
+        # arch/x86/virt/svm/cmdline.c, 6.11
+        ("Command line: ro sev=debug,nosnp quiet", "SNP-SYSCFG", "fail", "nosnp"),
+        ("Command line: ro sev=debug quiet", "SNP-SYSCFG", "unknown", ""),
     ],
 )
 def test_a_line_of_amds_drivers_is_understood(line: str, check: str, verdict: str, remedy: str) -> None:
     found = said(judged("dmesg", f"[    4.500000] {line}"), check)
     assert (found.verdict, remedy in found.remedy) == (verdict, True), found
+
+
+def test_what_the_kernel_says_of_the_iommu_counts_before_what_it_could_do() -> None:
+    features = "AMD-Vi: Using global IVHD EFR:0x25bf732fa2295afe, EFR2:0x1d"
+    assert said(judged("dmesg", features, "AMD-Vi: SNP enabled"), "SNP-IOMMU").verdict == "pass"
+    off = "AMD-Vi: SNP: IOMMU disabled or configured in passthrough mode, SNP cannot be supported."
+    assert "iommu=pt" in said(judged("dmesg", off, features), "SNP-IOMMU").remedy
 
 
 def test_a_hardware_error_beside_an_rmp_table_is_not_memory_encryption() -> None:
@@ -185,3 +203,15 @@ def test_a_hardware_error_beside_an_rmp_table_is_not_memory_encryption() -> None
     assert "SEV-SNP Support" in said(found, "SNP-INIT").remedy
     off = judge(HostReport.of({"dmesg": (table, *failed), "msr": ("c0010010 340000",)}), catalogue())
     assert said(off, "SEV-SMEE").verdict == "fail"
+
+
+def test_an_rmp_table_that_is_too_small_was_not_taken() -> None:
+    # arch/x86/virt/svm/sev.c, snp_rmptable_init: said after the range was printed (AMDESE/AMDSEV issue 226)
+    found = judged(
+        "dmesg",
+        "[    0.000000] SEV-SNP: RMP table physical range [0x0000000088900000 - 0x00000000a8efffff]",
+        "[    3.100000] SEV-SNP: Memory reserved for the RMP table does not cover full system RAM"
+        " (expected 0x40810000 got 0x20600000)",
+    )
+    size, log = said(found, "SNP-RMPSIZE"), said(found, "SNP-RMPLOG")
+    assert (size.verdict, log.verdict, log.blocked_by) == ("fail", "skip", "SNP-RMPSIZE")

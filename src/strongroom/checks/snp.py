@@ -160,6 +160,8 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
         return failed(match[0])
     if match := report.log.find(NOT_SET_UP):
         return failed(match[0], "set-up")
+    if match := report.log.find(TOO_SMALL):  # also printed after the range
+        return failed(match[0])
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
     return (
@@ -170,6 +172,9 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
 @judges("SNP-SYSCFG")
 def syscfg(report: HostReport, check: Check) -> Finding:
     """SNPEn and VMPLEn; MtrrFixDramModEn (bit 19) is set by newer kernels and not asked for."""
+    for name, value in report.command_line.options:
+        if name == "sev" and "nosnp" in (value or "").split(","):
+            return failed(f"booted with sev={value}", "nosnp")
     if report.snphost.passed("SNP in MSR") is False:
         return failed("snphost: SNP is not enabled in the MSR")
     return msr_bits(report, SYSCFG, {24: "SNPEn", 25: "VMPLEn"})
@@ -177,7 +182,10 @@ def syscfg(report: HostReport, check: Check) -> Finding:
 
 @judges("SNP-IOMMU")
 def iommu(report: HostReport, check: Check) -> Finding:
-    """What the kernel said last. "Feature not enabled" is mostly SEV-SNP Support = Auto in the BIOS, not an IOMMU off."""
+    """What the kernel said last. "Feature not enabled" is mostly SEV-SNP Support = Auto in the BIOS, not an IOMMU off.
+
+    A kernel that does not get as far as to say it still prints what the IOMMUs can do, and SEV-SNP is among that or not.
+    """
     options = {name if value is None else f"{name}={value}" for name, value in report.command_line.options}
     for cause in ("passthrough", "v2"):
         if bad := sorted(options & set(check.words(cause))):
@@ -187,7 +195,12 @@ def iommu(report: HostReport, check: Check) -> Finding:
         return failed(said[1][0], ("", "passthrough", "v2", None)[said[0]])
     if report.sysfs.get("/sys/kernel/iommu_groups") == "0":
         return failed("no IOMMU groups", "none")
-    return passed(said[1][0]) if said is not None else unknown(report.section("dmesg").why)
+    if said is not None:
+        return passed(said[1][0])
+    features = report.log.find(IOMMU_FEATURES)
+    if features and not bit(int(features[1], 16), _FEATURE_SNP):
+        return failed(f"IOMMU features {features[1]}, without SEV-SNP")
+    return unknown(report.section("dmesg").why)
 
 
 @judges("SNP-FW")
@@ -200,7 +213,7 @@ def firmware(report: HostReport, check: Check) -> Finding:
         return unknown(report.section("sev-status").why)
     seen = f"API {dotted(found)}"
     if found < check.numbers("floor"):
-        return failed(seen)
+        return failed(seen, None if found[0] else "generation")
     return passed(seen if found >= check.numbers("kexec") else f"{seen}; kexec needs {dotted(check.numbers('kexec'))}")
 
 
