@@ -100,7 +100,13 @@ def test_a_guides_comments_are_what_a_file_has() -> None:
             ["skip", "fail"],
         ),
         (
-            ("api_major:      1", "api_minor:      54", "platform_state: 1", "build:          1", "vlek_en:        0x1"),
+            (
+                "api_major:      1",
+                "api_minor:      54",
+                "platform_state: 1",
+                "build:          1",
+                "vlek_en:        0x1",
+            ),
             ["pass", "pass"],
         ),
         (("api_major:      1", "api_minor:      54"), ["unknown", "unknown"]),
@@ -215,3 +221,30 @@ def test_an_rmp_table_that_is_too_small_was_not_taken() -> None:
     )
     size, log = said(found, "SNP-RMPSIZE"), said(found, "SNP-RMPLOG")
     assert (size.verdict, log.verdict, log.blocked_by) == ("fail", "skip", "SNP-RMPSIZE")
+
+
+KINDS = (("SEV", 100, 1006), ("SEV-ES", 1, 99), ("SEV-SNP", 1, 99))
+
+
+def test_what_kvm_says_when_it_is_loaded_is_what_its_parameters_are() -> None:
+    # arch/x86/kvm/svm/sev.c, sev_hardware_setup
+    lines = tuple(f"kvm_amd: {kind} enabled (ASIDs {least} - {most})" for kind, least, most in KINDS)
+    found = judged("dmesg", *lines)
+    assert [said(found, name).verdict for name in ("SEV-KVM", "SNP-KVM", "SNP-STATE")] == ["pass", "pass", "pass"]
+    assert said(judged("dmesg", *lines[:1]), "SEV-KVM").verdict == "unknown"
+    off = judged("dmesg", lines[0].replace("enabled", "disabled"))
+    assert said(off, "SEV-KVM").verdict == "fail"
+    # The last word of SEV-ES is that there are no ASIDs for it, which is the cause; a parameter that was read counts more.
+    none = judged("dmesg", lines[0], "kvm_amd: SEV-ES disabled (ASIDs 0 - 0)")
+    assert (said(none, "SEV-KVM").verdict, said(none, "SEV-KVM").blocked_by) == ("skip", "SEV-ASID")
+    read = {"dmesg": lines, "sysfs": ("/sys/module/kvm_amd/parameters/sev=N",)}
+    assert said(judge(HostReport.of(read), catalogue()), "SEV-KVM").verdict == "fail"
+    unloaded = {"dmesg": lines, "modules": ("kvm 1 0", "#end")}
+    assert said(judge(HostReport.of(unloaded), catalogue()), "SEV-KVM").verdict == "fail"
+
+
+def test_the_iommus_driver_says_that_there_is_no_rmp_table() -> None:
+    # drivers/iommu/amd/init.c, 6.15
+    line = "AMD-Vi: SNP: RMP initialization failed, SNP cannot be supported."
+    found = said(judged("dmesg", "SEV-SNP: RMP table physical range [0x88900000 - 0xa8efffff]", line), "SNP-RMPLOG")
+    assert (found.verdict, "update the BIOS" in found.remedy) == ("fail", True)

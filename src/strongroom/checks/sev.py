@@ -129,6 +129,20 @@ def any_asids(match: re.Match[str]) -> bool:
     return 1 <= int(match["a"]) <= int(match["b"]) < 1 << 31
 
 
+def kvm_said(report: HostReport, kinds: tuple[str, ...]) -> Finding | None:
+    """What kvm_amd said when it was loaded, which it sets its parameters to (sev_hardware_setup); None where that does not
+    tell, and where what is loaded now was read."""
+    read = any(report.section(name).complete for name in ("sysfs", "modules"))
+    if read or "/sys/module/kvm_amd/parameters/sev" in report.sysfs:
+        return None
+    last = {match["kind"]: match for match in report.log.all(ASIDS)}
+    told = [last[kind] for kind in kinds if kind in last]
+    if off := [match[0] for match in told if match["state"] == "disabled"]:
+        return failed(off[0])
+    usable = len(told) == len(kinds) and all(map(any_asids, told))
+    return passed(", ".join(match[0] for match in told)) if usable else None
+
+
 @judges("SEV-ASID")
 def asids(report: HostReport, check: Check) -> Finding:
     """KVM's last word first, then CPUID: a minimum SEV-only ASID of 1 leaves none for SEV-ES and SEV-SNP."""
@@ -232,7 +246,7 @@ def kvm(report: HostReport, check: Check) -> Finding:
     said = [report.snphost.passed(f"{name} enabled in KVM") for name in ("SEV", "SEV-ES")]
     if values["sev"] is None and (None not in said or False in said):  # older ones of sevctl ask for SEV alone
         return passed("snphost: enabled") if all(said) else failed("snphost: not enabled")
-    return parameters_on(report, "kvm_amd", ("sev", "sev_es"))
+    return kvm_said(report, ("", "-ES")) or parameters_on(report, "kvm_amd", ("sev", "sev_es"))
 
 
 @judges("SEV-CHIP")

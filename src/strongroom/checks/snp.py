@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted, msr_bits, msr_value, parameters_on
 from strongroom.checks.registry import judges
-from strongroom.checks.sev import API, ASIDS, LEAF, RMP_RANGE, SNP_API, SUPPORTED, SYSCFG, any_asids
+from strongroom.checks.sev import API, ASIDS, LEAF, RMP_RANGE, SNP_API, SUPPORTED, SYSCFG, any_asids, kvm_said
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
@@ -25,6 +25,7 @@ NOT_RESERVED = re.compile(
 NOT_SET_UP = re.compile(
     r"\bInvalid RMP (?:size|segment base address) .*|\bRMP segment descriptor already exists .*|\bFailed to map RMP .*"
 )
+RMP_FAILED = re.compile(r"\bSNP: RMP initialization failed\b.*")  # what the IOMMU's driver makes of it, since 6.15
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled|\bAMD-Vi: SNP enabled\b")
 IOMMU_OFF = re.compile(
     r"\bSNP: IOMMU (?:is )?(?:either )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
@@ -158,10 +159,10 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
     if match := report.log.find(NOT_RESERVED):
         return failed(match[0])
-    if match := report.log.find(NOT_SET_UP):
-        return failed(match[0], "set-up")
     if match := report.log.find(TOO_SMALL):  # also printed after the range
         return failed(match[0])
+    if match := report.log.find(NOT_SET_UP) or report.log.find(RMP_FAILED):
+        return failed(match[0], "set-up")
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
     return (
@@ -292,7 +293,7 @@ def kvm(report: HostReport, check: Check) -> Finding:
     said = report.snphost.passed("SEV-SNP enabled in KVM")
     if "/sys/module/kvm_amd/parameters/sev_snp" not in report.sysfs and said is not None:
         return passed("snphost: enabled") if said else failed("snphost: not enabled")
-    return found
+    return kvm_said(report, ("-SNP",)) or found
 
 
 @judges("SNP-HIDING")
