@@ -248,3 +248,23 @@ def test_the_iommus_driver_says_that_there_is_no_rmp_table() -> None:
     line = "AMD-Vi: SNP: RMP initialization failed, SNP cannot be supported."
     found = said(judged("dmesg", "SEV-SNP: RMP table physical range [0x88900000 - 0xa8efffff]", line), "SNP-RMPLOG")
     assert (found.verdict, "update the BIOS" in found.remedy) == ("fail", True)
+
+
+def test_what_snpguest_says_is_the_guests_and_not_the_hosts() -> None:
+    # virtee/snpguest src/ok.rs, which reads CPU 0 alone
+    off = tuple(f"[ FAIL ] - {name}: DISABLED" for name in ("SEV", "SEV-ES", "SNP"))
+    found = judged("snphost", *off, "[ PASS ] - Optional Features statuses:", "[ PASS ]   - VTOM: DISABLED")
+    assert [said(found, name).verdict for name in ("G-SNPMSR", "SNP-SYSCFG", "SEV-SMEE")] == ["fail", *["unknown"] * 2]
+    on = tuple(line.replace("FAIL", "PASS").replace("DIS", "EN") for line in off)
+    found = judged("snphost", *on)
+    assert [said(found, name).verdict for name in ("G-KIND", "G-SNPMSR", "SNP-SYSCFG")] == ["pass", "unknown", "skip"]
+    found = judged("snphost", *on[:2], off[2])
+    assert (said(found, "G-KIND").verdict, said(found, "G-KIND").seen) == ("pass", "sev-es")
+    # An answer of snphost's on the same bit, which is SYSCFG's
+    assert said(judged("snphost", "[ FAIL ]       - SNP: Disabled in MSR"), "SNP-SYSCFG").verdict == "fail"
+
+
+def test_what_systemd_detected_is_read_without_its_name() -> None:
+    # As Azure's guides show it, grepped out of dmesg
+    lines = ("Memory Encryption Features active: AMD SEV", "Detected confidential virtualization sev-snp")
+    assert said(judged("dmesg", *lines), "G-KIND").seen == "sev-snp"

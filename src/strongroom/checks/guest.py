@@ -54,7 +54,9 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
 
 @judges("G-SNPMSR")
 def status_register(report: HostReport, check: Check) -> Finding:
-    """SEV_STATUS on every CPU."""
+    """SEV_STATUS on every CPU; snpguest reads it of one."""
+    if off := [name for name, on in report.snphost.guest.items() if not on]:
+        return failed(f"snpguest: without {', '.join(off)}")
     return msr_bits(report, SEV_STATUS, {0: "SEV", 1: "SEV-ES", 2: "SEV-SNP"})
 
 

@@ -22,9 +22,7 @@ TDX_GUEST = re.compile(
     r"|\bprocess: using TDX aware idle routine\b"
 )
 # Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
-SYSTEMD = re.compile(
-    r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
-)
+SYSTEMD = re.compile(r"(?:^|: )Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$")
 REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
 # arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
 SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
@@ -77,6 +75,10 @@ def kinds(report: HostReport) -> frozenset[str]:
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
     if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS) or isolation(report) == "sev-snp":
         found.add("sev-snp")
+    for caption, one in (("SNP", "sev-snp"), ("SEV-ES", "sev-es"), ("SEV", "sev")):
+        if report.snphost.guest.get(caption):  # each of them has those behind it
+            found.add(one)
+            break
     if trust_domain(report):
         found.add("tdx")
     if report.log.find(REALM):
