@@ -268,3 +268,17 @@ def test_what_systemd_detected_is_read_without_its_name() -> None:
     # As Azure's guides show it, grepped out of dmesg
     lines = ("Memory Encryption Features active: AMD SEV", "Detected confidential virtualization sev-snp")
     assert said(judged("dmesg", *lines), "G-KIND").seen == "sev-snp"
+
+
+@pytest.mark.parametrize(
+    "form", ["- {}", "| {} |", "`{}`", "12:{}", "Jul 02 18:07:39 host7 snphost[1515]: {}", "\u00a0{}"]
+)
+def test_what_snphost_says_is_read_in_a_list_a_table_or_a_journal(form: str) -> None:
+    lines = ("[ FAIL ]       - SNP: Disabled in MSR", "[ PASS ]     - Reading /dev/sev: /dev/sev readable")
+    found = judged("snphost", *(form.format(line) for line in lines))
+    assert [said(found, name).verdict for name in ("SNP-SYSCFG", "SEV-CCP")] == ["fail", "pass"]
+
+
+def test_blanks_of_a_web_page_are_blanks() -> None:
+    line = "[\u00a0\u00a0\u00a022.563667]\u00a0kvm_amd:\u00a0SEV-SNP\u200b enabled (ASIDs 1\u202f-\u202f99)"
+    assert said(judged("dmesg", line), "SNP-STATE").verdict == "pass"

@@ -42,6 +42,8 @@ class Section:
 
 _QUOTE = re.compile(r"^(?:> ?)+")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What pages of the web put in place of a blank, or between letters.
+_BLANKS = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u200b": None, "\ufeff": None})
 
 
 def clean(line: str) -> str:
@@ -50,7 +52,7 @@ def clean(line: str) -> str:
     text = line.rstrip("\r\n")
     if text.isprintable() or text.replace("\t", " ").isprintable():
         return text
-    text = _COLOUR.sub("", text)
+    text = _COLOUR.sub("", text).translate(_BLANKS)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
 
 

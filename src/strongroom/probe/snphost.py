@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?(.+?)\s*$")
+# In a list, a table or a journal it has something before or behind it.
+_LINE = re.compile(r"\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?([^\s`*|].*?)[\s`*|]*$")
 
 _VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})\s*$", re.IGNORECASE)
 
@@ -29,7 +30,7 @@ _CAPTIONS = {
     "Writing /dev/sev": "/dev/sev writable",
 }
 # snpguest's words; where snphost says SNP, "in MSR" stands behind it.
-_GUEST = re.compile(r"^\[\s*(?:PASS|FAIL)\s*\]\s*-\s+(SEV|SEV-ES|SNP): (ENABLED|DISABLED)$")
+_GUEST = re.compile(r"\[\s*(?:PASS|FAIL)\s*\]\s*-\s+(SEV|SEV-ES|SNP): (ENABLED|DISABLED)[\s`*|]*$")
 # A test that fails for one of these has read nothing: the tool was run without root, or without the msr module.
 _UNREAD = ("unable to open /dev/sev", "Permission denied", "MSR read failed", "Error Reading MSR")
 
@@ -85,9 +86,9 @@ def parse(lines: Sequence[str]) -> Snphost:
     found: dict[str, Answer] = {}
     guest: dict[str, bool] = {}
     for line in _plain(lines):
-        if match := _GUEST.match(line.strip()):
+        if match := _GUEST.search(line):
             guest[match[1]] = match[2] == "ENABLED"
-        elif match := _LINE.match(line.strip()):
+        elif match := _LINE.search(line):
             caption, _, value = match[2].partition(": ")
             caption = _CAPTIONS.get(caption.strip(), caption.strip())
             found.setdefault(caption, Answer(match[1], value.strip()))
