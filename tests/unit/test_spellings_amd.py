@@ -282,3 +282,10 @@ def test_what_snphost_says_is_read_in_a_list_a_table_or_a_journal(form: str) -> 
 def test_blanks_of_a_web_page_are_blanks() -> None:
     line = "[\u00a0\u00a0\u00a022.563667]\u00a0kvm_amd:\u00a0SEV-SNP\u200b enabled (ASIDs 1\u202f-\u202f99)"
     assert said(judged("dmesg", line), "SNP-STATE").verdict == "pass"
+
+
+def test_a_number_that_cannot_be_read_is_no_failure() -> None:
+    lines = ("[ PASS ]     - Secure Nested Paging (SEV-SNP)", "[ PASS ]         - Number of VMPLs")
+    assert said(judged("snphost", *lines), "SNP-CPUID").verdict == "unknown"
+    for value, verdict in (("4</code>", "pass"), ("1", "fail"), ("?", "unknown")):
+        assert said(judged("snphost", lines[0], f"{lines[1]}: {value}"), "SNP-CPUID").verdict == verdict

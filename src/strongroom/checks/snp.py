@@ -91,8 +91,8 @@ def cpuid(report: HostReport, check: Check) -> Finding:
     tool = report.snphost.passed("Secure Nested Paging (SEV-SNP)")
     if tool is False:
         return failed("snphost: no SEV-SNP")
-    if tool and vmpls_said:
-        count = number(vmpls_said.value) or 0
+    if tool and vmpls_said and (told := version(vmpls_said.value)):
+        count = told[0]
         seen = f"snphost: {count} VMPLs"
         return passed(seen) if count >= check.number("vmpls") else failed(seen)
     return unknown("SEV-SNP is there; VMPLs were not told" if said else report.section("cpuid").why)

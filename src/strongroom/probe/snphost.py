@@ -16,7 +16,7 @@ from typing import NamedTuple
 # In a list, a table or a journal it has something before or behind it.
 _LINE = re.compile(r"\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?([^\s`*|].*?)[\s`*|]*$")
 
-_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})\s*$", re.IGNORECASE)
+_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})[\s`*|]*$", re.IGNORECASE)
 
 # Captions of other versions -> the caption that the checks ask for. SME and SNP stand before what the MSR says.
 _CAPTIONS = {
