@@ -182,6 +182,9 @@ def test_what_snphost_says_of_aliases_alone_is_enough_for_a_failure() -> None:
         # arch/x86/virt/svm/cmdline.c, 6.11
         ("Command line: ro sev=debug,nosnp quiet", "SNP-SYSCFG", "fail", "nosnp"),
         ("Command line: ro sev=debug quiet", "SNP-SYSCFG", "unknown", ""),
+        # arch/x86/kernel/pci-dma.c and drivers/iommu/amd/init.c take lists
+        ("Command line: ro iommu=nopanic,pt", "SNP-IOMMU", "fail", "iommu=pt"),
+        ("Command line: ro amd_iommu=fullflush,pgtbl_v2", "SNP-IOMMU", "fail", "v1 page table"),
     ],
 )
 def test_a_line_of_amds_drivers_is_understood(line: str, check: str, verdict: str, remedy: str) -> None:
@@ -289,3 +292,9 @@ def test_a_number_that_cannot_be_read_is_no_failure() -> None:
     assert said(judged("snphost", *lines), "SNP-CPUID").verdict == "unknown"
     for value, verdict in (("4</code>", "pass"), ("1", "fail"), ("?", "unknown")):
         assert said(judged("snphost", lines[0], f"{lines[1]}: {value}"), "SNP-CPUID").verdict == verdict
+
+
+def test_a_guest_of_hygons_is_a_guest() -> None:
+    # arch/x86/mm/mem_encrypt_hygon.c, print_hygon_cc_feature_info
+    for line, verdict in (("HYGON CSV2", "info"), ("HYGON SME", "unknown")):
+        assert said(judged("dmesg", f"[    1.863927]  {line}"), "C-BARE").verdict == verdict

@@ -17,6 +17,8 @@ MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.,;)*|]*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
+# arch/x86/mm/mem_encrypt_hygon.c of openEuler and deepin: a guest of Hygon's CSV, which is its SEV; HYGON SME is a host's.
+HYGON_CSV = re.compile(r"^HYGON CSV[23]?$")
 TDX_GUEST = re.compile(
     r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b"
     r"|\bprocess: using TDX aware idle routine\b"
@@ -89,9 +91,10 @@ def kinds(report: HostReport) -> frozenset[str]:
 
 
 def encrypted(report: HostReport) -> bool:
-    """Whether the kernel says that its memory is encrypted by SEV, of whichever kind."""
+    """Whether the kernel says that its memory is encrypted by SEV, of whichever kind and maker."""
     match = report.log.find(MEMORY_ENCRYPTION)
-    return bool(report.log.find(LEGACY_SEV) or (match and "SEV" in match[1].split()))
+    told = report.log.find(LEGACY_SEV) or report.log.find(HYGON_CSV)
+    return bool(told or (match and "SEV" in match[1].split()))
 
 
 def ordinary(report: HostReport) -> bool:

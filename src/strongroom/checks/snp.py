@@ -187,7 +187,8 @@ def iommu(report: HostReport, check: Check) -> Finding:
 
     A kernel that does not get as far as to say it still prints what the IOMMUs can do, and SEV-SNP is among that or not.
     """
-    options = {name if value is None else f"{name}={value}" for name, value in report.command_line.options}
+    # Both iommu= and amd_iommu= take a list.
+    options = {f"{name}={part}" for name, value in report.command_line.options for part in (value or "").split(",")}
     for cause in ("passthrough", "v2"):
         if bad := sorted(options & set(check.words(cause))):
             return failed(f"booted with {', '.join(bad)}", cause)
