@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-# In a list, a table or a journal it has something before or behind it.
-_LINE = re.compile(r"\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?([^\s`*|].*?)[\s`*|]*$")
+# In a list, a table or a journal it has something before it, and marks behind it.
+_LINE = re.compile(r"\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?([^\s`*|].*)$")
+_MARKS = " \t`*|"
 
-_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})[\s`*|]*$", re.IGNORECASE)
+_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})$", re.IGNORECASE)
 
 # Captions of other versions -> the caption that the checks ask for. SME and SNP stand before what the MSR says.
 _CAPTIONS = {
@@ -30,7 +31,7 @@ _CAPTIONS = {
     "Writing /dev/sev": "/dev/sev writable",
 }
 # snpguest's words; where snphost says SNP, "in MSR" stands behind it.
-_GUEST = re.compile(r"\[\s*(?:PASS|FAIL)\s*\]\s*-\s+(SEV|SEV-ES|SNP): (ENABLED|DISABLED)[\s`*|]*$")
+_GUEST = re.compile(r"\[\s*(?:PASS|FAIL)\s*\]\s*-\s+(SEV|SEV-ES|SNP): (ENABLED|DISABLED)$")
 # A test that fails for one of these has read nothing: the tool was run without root, or without the msr module.
 _UNREAD = ("unable to open /dev/sev", "Permission denied", "MSR read failed", "Error Reading MSR")
 
@@ -85,7 +86,7 @@ def parse(lines: Sequence[str]) -> Snphost:
     """The lines that are tests; tails such as TCB values are left out."""
     found: dict[str, Answer] = {}
     guest: dict[str, bool] = {}
-    for line in _plain(lines):
+    for line in (text.rstrip(_MARKS) for text in _plain(lines)):
         if match := _GUEST.search(line):
             guest[match[1]] = match[2] == "ENABLED"
         elif match := _LINE.search(line):
