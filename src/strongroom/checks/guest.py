@@ -14,6 +14,10 @@ from strongroom.probe.text import number
 
 SEV_STATUS = 0xC0010131
 SNP_DRIVER = re.compile(r"\bInitialized SEV guest driver\b.*")
+# Without a key the device is there and no request of it is answered. The kernel forgets one that it could use twice.
+NO_KEY = re.compile(
+    r"\bDisabling (?:vmpck_id |VMPCK)\d\b.*|\b(?:[Ee]mpty|[Ii]nvalid) (?:vmpck id |VMPCK)\d\b.*|\bvmpck id \d is null\b"
+)
 VMPL = re.compile(r"\bSEV: SNP running at VMPL(\d)\b")
 SWIOTLB = re.compile(r"\bCan not allocate SWIOTLB buffer.*")
 TSM = "/sys/kernel/config/tsm/report"
@@ -50,13 +54,17 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
 
 @judges("G-SNPMSR")
 def status_register(report: HostReport, check: Check) -> Finding:
-    """SEV_STATUS on every CPU."""
+    """SEV_STATUS on every CPU; snpguest reads it of one."""
+    if off := [name for name, on in report.snphost.guest.items() if not on]:
+        return failed(f"snpguest: without {', '.join(off)}")
     return msr_bits(report, SEV_STATUS, {0: "SEV", 1: "SEV-ES", 2: "SEV-SNP"})
 
 
 @judges("G-SNPDEV")
 def report_device(report: HostReport, check: Check) -> Finding:
     """/dev/sev-guest, which paravisors hide: Azure's evidence comes from its vTPM."""
+    if (said := report.log.last(SNP_DRIVER, NO_KEY)) and said[0] == 1:
+        return failed(said[1][0], "key")
     if "/dev/sev-guest" in report.nodes:
         return passed("/dev/sev-guest")
     if "sev-snp" not in role.kinds(report):

@@ -18,17 +18,17 @@ _TDX_NAME = "IntelTDX    "
 _HYPERVISOR, _ISOLATION_LEAF, _HYPERV = 0x40000000, 0x4000000C, "Microsoft Hv"
 
 MEMORY_ENCRYPTION = re.compile(
-    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
+    r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.,;)*|]*$"
 )
 LEGACY_SEV = re.compile(r"AMD Secure Encrypted Virtualization \(SEV\) active")
+# arch/x86/mm/mem_encrypt_hygon.c of openEuler and deepin: a guest of Hygon's CSV, which is its SEV; HYGON SME is a host's.
+HYGON_CSV = re.compile(r"^HYGON CSV[23]?$")
 TDX_GUEST = re.compile(
     r"\btdx: Guest (?:detected|initialized)|\bMemory Encryption Features active: Intel TDX\b"
     r"|\bprocess: using TDX aware idle routine\b"
 )
 # Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
-SYSTEMD = re.compile(
-    r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
-)
+SYSTEMD = re.compile(r"(?:^|: )Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$")
 REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
 # arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
 SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
@@ -90,6 +90,10 @@ def kinds(report: HostReport) -> frozenset[str]:
         found |= {"sev-snp"} if "SEV-SNP" in words else {"sev-es"} if "SEV-ES" in words else set()
     if report.log.find(SNP_GUEST) or report.log.find(SEV_STATUS) or isolation(report) == "sev-snp":
         found.add("sev-snp")
+    for caption, one in (("SNP", "sev-snp"), ("SEV-ES", "sev-es"), ("SEV", "sev")):
+        if report.snphost.guest.get(caption):  # each of them has those behind it
+            found.add(one)
+            break
     if trust_domain(report):
         found.add("tdx")
     if report.log.find(REALM):
@@ -100,9 +104,10 @@ def kinds(report: HostReport) -> frozenset[str]:
 
 
 def encrypted(report: HostReport) -> bool:
-    """Whether the kernel says that its memory is encrypted by SEV, of whichever kind."""
+    """Whether the kernel says that its memory is encrypted by SEV, of whichever kind and maker."""
     match = report.log.find(MEMORY_ENCRYPTION)
-    return bool(report.log.find(LEGACY_SEV) or (match and "SEV" in match[1].split()))
+    told = report.log.find(LEGACY_SEV) or report.log.find(HYGON_CSV)
+    return bool(told or (match and "SEV" in match[1].split()))
 
 
 def ordinary(report: HostReport) -> bool:

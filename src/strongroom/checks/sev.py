@@ -17,13 +17,25 @@ SMEE, SMMLOCK = 23, 0
 
 NO_ENCRYPTION = re.compile(r"\bSEV: memory encryption not enabled by BIOS")
 HARDWARE_ERROR = re.compile(r"\bSEV(?:-SNP)?: .*\bINIT\b.*(?:error )?0x13\b")
-CCP = re.compile(r"\bccp(?: \S{1,20})?: (?:sev enabled|SEV API:|SEV-SNP API:|SEV firmware update)")
-API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
-PSP_SHUT = re.compile(r"\bpsp: unable to access the device\b.*")
+# An INIT that failed was asked of a processor that offers SEV; before 5.6, ccp says nothing else of it.
+CCP = re.compile(
+    r"\bccp(?: \S{1,20})?: (?:sev enabled|SEV API[: ]|SEV-SNP API:|SEV firmware update|SEV(?:-SNP)?: failed to INIT)"
+)
+# People who write it down leave the colon out, or put a blank behind it.
+API = re.compile(r"\bSEV API[: ](\d{1,3})\.(\d{1,3}) build: ?(\d{1,5})")
+# sp-pci.c, psp-dev.c and sev-dev.c. "ccp initialization failed" is only that it does no cryptography for others.
+PSP_SHUT = re.compile(
+    r"\bpsp: unable to access the device\b.*|\bccp [\da-f:.]{7,12}: (?:(?:psp|sev) )?initialization failed\b"
+)
 # Its first command, PLATFORM_STATUS: without an answer ccp takes /dev/sev away again, which kvm_amd says nothing of.
-NO_STATUS = re.compile(r"\bSEV: failed to get status\b.*|\bsev command 0x4 timed out\b.*")
-INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|INIT(?:_EX)? failed)(.*)")
-SNP_API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+NO_STATUS = re.compile(
+    r"\bSEV: failed to get status\b.*|\bsev command 0x4 timed out\b.*|\bSNP (?:PLATFORM_STATUS|FEATURE_INFO) command failed\b.*"
+)
+INIT_FAILED = re.compile(r"\bSEV: (?:failed to INIT\b|(?:INIT(?:_EX)?|DF_FLUSH) failed)(.*)")
+SNP_API = re.compile(r"\bSEV-SNP API:(\d{1,3})\.(\d{1,3}) build: ?(\d{1,5})")
+RMP_RANGE = re.compile(
+    r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})"
+)
 # What ccp says first of a processor that offers SEV, at boot and whenever it is loaded again.
 LOADED = re.compile(r"\bccp(?: \S{1,20})?: sev enabled")
 UPDATED = re.compile(r"\bSEV firmware update(?: successful|d from \d)")
@@ -76,10 +88,12 @@ def memory_encryption(report: HostReport, check: Check) -> Finding:
     """SYSCFG on every CPU; the kernel's log can say no, and snphost's word counts for CPU 0 alone.
 
     Without SMEE the firmware refuses both INITs with 0x13; where SEV-SNP's went well, SEV's has failed for something else.
+    Nor is it SMEE where the kernel looked for an RMP table: without SMEE it takes SEV-SNP away before that.
     """
     if match := report.log.find(NO_ENCRYPTION):
         return failed(match[0])
-    if (match := report.log.find(HARDWARE_ERROR)) and not report.log.find(SNP_API):
+    has_snp = report.log.find(SNP_API) or report.log.find(RMP_RANGE)
+    if (match := report.log.find(HARDWARE_ERROR)) and not has_snp:
         return failed(match[0])
     if report.snphost.passed("SME in MSR") is False:
         return failed("snphost: SME is not enabled in the MSR")
@@ -113,6 +127,20 @@ def flags(report: HostReport, check: Check) -> Finding:
 def any_asids(match: re.Match[str]) -> bool:
     """Whether the range has any; a least ASID of 0, which hypervisors give their guests, leaves 4294967295 for -1."""
     return 1 <= int(match["a"]) <= int(match["b"]) < 1 << 31
+
+
+def kvm_said(report: HostReport, kinds: tuple[str, ...]) -> Finding | None:
+    """What kvm_amd said when it was loaded, which it sets its parameters to (sev_hardware_setup); None where that does not
+    tell, and where what is loaded now was read."""
+    read = any(report.section(name).complete for name in ("sysfs", "modules"))
+    if read or "/sys/module/kvm_amd/parameters/sev" in report.sysfs:
+        return None
+    last = {match["kind"]: match for match in report.log.all(ASIDS)}
+    told = [last[kind] for kind in kinds if kind in last]
+    if off := [match[0] for match in told if match["state"] == "disabled"]:
+        return failed(off[0])
+    usable = len(told) == len(kinds) and all(map(any_asids, told))
+    return passed(", ".join(match[0] for match in told)) if usable else None
 
 
 @judges("SEV-ASID")
@@ -218,7 +246,7 @@ def kvm(report: HostReport, check: Check) -> Finding:
     said = [report.snphost.passed(f"{name} enabled in KVM") for name in ("SEV", "SEV-ES")]
     if values["sev"] is None and (None not in said or False in said):  # older ones of sevctl ask for SEV alone
         return passed("snphost: enabled") if all(said) else failed("snphost: not enabled")
-    return parameters_on(report, "kvm_amd", ("sev", "sev_es"))
+    return kvm_said(report, ("", "-ES")) or parameters_on(report, "kvm_amd", ("sev", "sev_es"))
 
 
 @judges("SEV-CHIP")

@@ -6,7 +6,7 @@ import re
 
 from strongroom.checks.evidence import dotted, msr_bits, msr_value, parameters_on
 from strongroom.checks.registry import judges
-from strongroom.checks.sev import ASIDS, LEAF, SNP_API, SUPPORTED, SYSCFG, any_asids
+from strongroom.checks.sev import API, ASIDS, LEAF, RMP_RANGE, SNP_API, SUPPORTED, SYSCFG, any_asids, kvm_said
 from strongroom.checks.verdict import Finding, failed, noted, passed, unknown, warned
 from strongroom.model.checks import Check
 from strongroom.probe.report import HostReport
@@ -16,9 +16,6 @@ RMP_BASE, RMP_END, RMP_CFG = 0xC0010132, 0xC0010133, 0xC0010136
 SEGMENT_LEAF = 0x80000025
 _MASK = ((1 << 52) - 1) & ~((1 << 13) - 1)  # bits 51:13 are the address
 
-RMP_RANGE = re.compile(
-    r"\b(?:Segmented RMP base|RMP) table physical (?:address|range) \[?(0x[0-9a-f]{1,16}) - (0x[0-9a-f]{1,16})"
-)
 SEGMENTED = re.compile(r"\bSegmented RMP base table physical range\b")
 TOO_SMALL = re.compile(r"\b(?:RMP table|Segmented RMP) does not cover full system RAM.*")
 NOT_RESERVED = re.compile(
@@ -28,6 +25,7 @@ NOT_RESERVED = re.compile(
 NOT_SET_UP = re.compile(
     r"\bInvalid RMP (?:size|segment base address) .*|\bRMP segment descriptor already exists .*|\bFailed to map RMP .*"
 )
+RMP_FAILED = re.compile(r"\bSNP: RMP initialization failed\b.*")  # what the IOMMU's driver makes of it, since 6.15
 IOMMU_ON = re.compile(r"\bIOMMU SNP support (?:is )?enabled|\bAMD-Vi: SNP enabled\b")
 IOMMU_OFF = re.compile(
     r"\bSNP: IOMMU (?:is )?(?:either )?disabled(?: or configured in passthrough mode)?|\bIOMMU is disabled, SNP\b"
@@ -36,9 +34,12 @@ IOMMU_V2 = re.compile(r"\bSNP: IOMMU is configured with V2 page table mode")
 IOMMU_NO_SNP = re.compile(
     r"\bSNP: IOMMU SNP feature (?:is )?not enabled|\bIOMMU SNP feature not enabled|\bSNPSup is disabled \(devid"
 )
-SEV_API = re.compile(r"\bSEV API:(\d{1,3})\.(\d{1,3}) build:(\d{1,5})")
+# drivers/iommu/amd/amd_iommu_types.h: FEATURE_SNP of what the firmware says that all of them can do.
+IOMMU_FEATURES = re.compile(r"\bAMD-Vi: (?:Using global IVHD EFR:|Extended features \()(0x[0-9a-f]{1,16})\b")
+_FEATURE_SNP = 63
 INIT_FAILED = re.compile(
-    r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?", re.IGNORECASE
+    r"\bSEV-SNP: (?:failed to INIT|\w{0,10}INIT\w{0,4} failed|SNP_DF_FLUSH failed)(?:.{0,40}?\b(0x[0-9a-f]{1,8}))?",
+    re.IGNORECASE,
 )
 TOO_OLD = re.compile(r"\bSEV-SNP support requires firmware version.*")
 
@@ -62,7 +63,7 @@ def api(report: HostReport) -> tuple[int, ...] | None:
         return report.firmware.snp.api
     if report.firmware.sev is not None:
         return report.firmware.sev.api
-    if match := report.log.find(SNP_API) or report.log.find(SEV_API):
+    if match := report.log.find(SNP_API) or report.log.find(API):
         return int(match[1]), int(match[2]), int(match[3])
     answer = report.snphost.get("SEV firmware version")
     return version(answer.value) or None if answer else None
@@ -90,8 +91,8 @@ def cpuid(report: HostReport, check: Check) -> Finding:
     tool = report.snphost.passed("Secure Nested Paging (SEV-SNP)")
     if tool is False:
         return failed("snphost: no SEV-SNP")
-    if tool and vmpls_said:
-        count = number(vmpls_said.value) or 0
+    if tool and vmpls_said and (told := version(vmpls_said.value)):
+        count = told[0]
         seen = f"snphost: {count} VMPLs"
         return passed(seen) if count >= check.number("vmpls") else failed(seen)
     return unknown("SEV-SNP is there; VMPLs were not told" if said else report.section("cpuid").why)
@@ -158,7 +159,9 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
     """Four spellings since 5.19."""
     if match := report.log.find(NOT_RESERVED):
         return failed(match[0])
-    if match := report.log.find(NOT_SET_UP):
+    if match := report.log.find(TOO_SMALL):  # also printed after the range
+        return failed(match[0])
+    if match := report.log.find(NOT_SET_UP) or report.log.find(RMP_FAILED):
         return failed(match[0], "set-up")
     if match := report.log.find(RMP_RANGE):
         return passed(match[0])
@@ -170,6 +173,9 @@ def rmp_log(report: HostReport, check: Check) -> Finding:
 @judges("SNP-SYSCFG")
 def syscfg(report: HostReport, check: Check) -> Finding:
     """SNPEn and VMPLEn; MtrrFixDramModEn (bit 19) is set by newer kernels and not asked for."""
+    for name, value in report.command_line.options:
+        if name == "sev" and "nosnp" in (value or "").split(","):
+            return failed(f"booted with sev={value}", "nosnp")
     if report.snphost.passed("SNP in MSR") is False:
         return failed("snphost: SNP is not enabled in the MSR")
     return msr_bits(report, SYSCFG, {24: "SNPEn", 25: "VMPLEn"})
@@ -177,8 +183,12 @@ def syscfg(report: HostReport, check: Check) -> Finding:
 
 @judges("SNP-IOMMU")
 def iommu(report: HostReport, check: Check) -> Finding:
-    """What the kernel said last. "Feature not enabled" is mostly SEV-SNP Support = Auto in the BIOS, not an IOMMU off."""
-    options = {name if value is None else f"{name}={value}" for name, value in report.command_line.options}
+    """What the kernel said last. "Feature not enabled" is mostly SEV-SNP Support = Auto in the BIOS, not an IOMMU off.
+
+    A kernel that does not get as far as to say it still prints what the IOMMUs can do, and SEV-SNP is among that or not.
+    """
+    # Both iommu= and amd_iommu= take a list.
+    options = {f"{name}={part}" for name, value in report.command_line.options for part in (value or "").split(",")}
     for cause in ("passthrough", "v2"):
         if bad := sorted(options & set(check.words(cause))):
             return failed(f"booted with {', '.join(bad)}", cause)
@@ -187,20 +197,25 @@ def iommu(report: HostReport, check: Check) -> Finding:
         return failed(said[1][0], ("", "passthrough", "v2", None)[said[0]])
     if report.sysfs.get("/sys/kernel/iommu_groups") == "0":
         return failed("no IOMMU groups", "none")
-    return passed(said[1][0]) if said is not None else unknown(report.section("dmesg").why)
+    if said is not None:
+        return passed(said[1][0])
+    features = report.log.find(IOMMU_FEATURES)
+    if features and not bit(int(features[1], 16), _FEATURE_SNP):
+        return failed(f"IOMMU features {features[1]}, without SEV-SNP")
+    return unknown(report.section("dmesg").why)
 
 
 @judges("SNP-FW")
 def firmware(report: HostReport, check: Check) -> Finding:
     """Major and minor together. Newer kernels refuse old firmware without a word, older ones with one."""
-    if (said := report.log.last(TOO_OLD, SNP_API, SEV_API)) and said[0] == 0:
+    if (said := report.log.last(TOO_OLD, SNP_API, API)) and said[0] == 0:
         return failed(said[1][0])
     found = api(report)
     if found is None:
         return unknown(report.section("sev-status").why)
     seen = f"API {dotted(found)}"
     if found < check.numbers("floor"):
-        return failed(seen)
+        return failed(seen, None if found[0] else "generation")
     return passed(seen if found >= check.numbers("kexec") else f"{seen}; kexec needs {dotted(check.numbers('kexec'))}")
 
 
@@ -216,7 +231,7 @@ def init(report: HostReport, check: Check) -> Finding:
     answer = report.snphost.passed("SNP initialized")
     if answer is not None:
         return passed("snphost: initialised") if answer else failed("snphost: not initialised")
-    if report.log.whole and report.log.find(SEV_API):
+    if report.log.whole and report.log.find(API):
         return failed("SEV is initialised, SEV-SNP is not")
     return unknown(report.section("sev-status").why)
 
@@ -229,7 +244,7 @@ def alias(report: HostReport, check: Check) -> Finding:
         seen = f"RMP initialised {status.rmp_initialised}, alias check {status.alias_checked}, API {dotted(status.api)}"
         return passed(seen) if status.rmp_initialised and status.alias_checked else failed(seen)
     said = [report.snphost.passed(name) for name in ("RMP table initialized", "Alias check")]
-    if None not in said:
+    if None not in said or False in said:
         return passed("snphost: completed") if all(said) else failed("snphost: not completed")
     return unknown(report.section("sev-status").why)
 
@@ -279,7 +294,7 @@ def kvm(report: HostReport, check: Check) -> Finding:
     said = report.snphost.passed("SEV-SNP enabled in KVM")
     if "/sys/module/kvm_amd/parameters/sev_snp" not in report.sysfs and said is not None:
         return passed("snphost: enabled") if said else failed("snphost: not enabled")
-    return found
+    return kvm_said(report, ("-SNP",)) or found
 
 
 @judges("SNP-HIDING")

@@ -14,6 +14,7 @@ from strongroom.probe import paste
 
 _LONGEST = 2048  # twice what the kernel prints on a line; patterns search no further in text that somebody else made
 _BANNER = re.compile(r"Linux version |Booting Linux on ")
+_SUBJECT = re.compile(r"^\w[\w./-]{1,30}(?: [\w.:-]{1,30})?: ")  # what most lines of the kernel begin with
 _FOLDED = 50  # mails are folded at 72 and more, of which the stamp is 15
 _QUOTE = re.compile(r"^(?:> ?)+")
 _BLANKS = re.compile(r"[ \t]{2,}")  # what was pasted into a thread may have more blanks than the kernel printed
@@ -96,11 +97,12 @@ def _line(raw: str) -> Line:
 
 
 def _unfolded(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """Where every other line has a stamp, one without goes on with what a mail folded before it."""
+    """Where every other line has a stamp, one without, which names no subject, goes on with what a mail folded before it."""
     found: list[Line] = []
     for line in lines:
         last = found[-1] if found else Line("")
-        if line.seconds is None and last.seconds is not None and _FOLDED <= len(last.text) < _LONGEST:
+        folded = line.seconds is None and not _SUBJECT.match(line.text)
+        if folded and last.seconds is not None and _FOLDED <= len(last.text) < _LONGEST:
             found[-1] = replace(last, text=f"{last.text} {line.text}"[:_LONGEST])
         else:
             found.append(line)

@@ -1,4 +1,5 @@
-"""AMD's secure processor: what SEV_PLATFORM_STATUS and SNP_PLATFORM_STATUS returned, as hexadecimal bytes.
+"""AMD's secure processor: what SEV_PLATFORM_STATUS and SNP_PLATFORM_STATUS returned, as hexadecimal bytes or as
+``sevtool --platform_status`` tells the first.
 
 Sources: include/uapi/linux/psp-sev.h (struct sev_user_data_status, struct sev_user_data_snp_status); SEV-SNP Firmware ABI
 Specification, SNP_PLATFORM_STATUS (byte 3: bit 0 the RMP is initialised, bit 1 the alias check completed).
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from strongroom.probe.text import assignments
+from strongroom.probe.text import assignments, number
 
 _SEV_BYTES = 12
 _SNP_BYTES = 32
@@ -61,10 +62,19 @@ def _bytes(text: str | None, length: int) -> bytes | None:
         return None
 
 
+def _sevtool(lines: Sequence[str]) -> Sev | None:
+    """AMDESE/sev-tool, one number a line; the build for SEV-SNP counts no guests."""
+    told = {key: number(value) for key, value in assignments(lines, ":").items()}
+    major, minor, build, state = (told.get(key) for key in ("api_major", "api_minor", "build", "platform_state"))
+    if major is None or minor is None or build is None or state is None:
+        return None
+    return Sev((major, minor, build), state, bool(told.get("config")), told.get("guest_count") or 0)
+
+
 def parse(lines: Sequence[str]) -> Firmware:
     """``platform_status=``, ``snp_platform_status=`` and ``chip_id=`` with hexadecimal bytes."""
     found = assignments(lines)
-    sev = snp = None
+    sev, snp = _sevtool(lines), None
     if raw := _bytes(found.get("platform_status"), _SEV_BYTES):
         flags = int.from_bytes(raw[3:7], "little")
         sev = Sev((raw[0], raw[1], raw[7]), raw[2], bool(flags & 0x100), int.from_bytes(raw[8:12], "little"))

@@ -17,7 +17,7 @@ _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"(?:^|[#$>%] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$")
+_SHOWN = re.compile(r"(?:^|[#$%>\u276f] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$")
 # A report of configfs, counted: wc -c of it, or behind a pipe; and a prompt of sh.
 _COUNTED = re.compile(r"^(\d{1,9}) (/sys/\S{1,200}/outblob)$")
 _PIPED = re.compile(r"\bcat (/sys/\S{1,200}/outblob) ?\| ?wc -c$")
@@ -25,7 +25,11 @@ _PIPED = re.compile(r"\bcat (/sys/\S{1,200}/outblob) ?\| ?wc -c$")
 _PCCS_URL = re.compile(r'^(?:"pccs_url" *: *"|PCCS_URL=)(https?://[^",\s]{1,200})')
 _PROMPT = re.compile(r"^\S{0,80}[#$] ")
 _NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
-_ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
+# In the words of GNU's ls (which differ by its age and the locale), of busybox's and of others.
+_ABSENT = re.compile(
+    r"\b(?:ls|stat): [^/]{0,40}?(/[^\s:'\"\u2018\u2019]{1,256})['\"\u2018\u2019]?(?: [^/:]{1,20})?: {0,2}"
+    r"(?:No such file or directory|没有那个文件或目录|Datei oder Verzeichnis nicht gefunden|Aucun fichier ou dossier de ce type)"
+)
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
 _FLAG = re.compile(r"^\s*(?:\d{1,6} )?([a-z][a-z0-9_]{1,40})\s*$")  # grep -o, and uniq -c behind it
 _TDX = re.compile(r"^(CPU supports TDX|No TDX support in CPU) according to /proc/cpuinfo$")
@@ -132,7 +136,7 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
         elif match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
         elif shown and not line.startswith("cat: "):
-            line = f"{shown}={line}"
+            line = f"{shown}={line.removeprefix('# ')}"  # a guide has what is printed as a comment
         shown = None
         found.append(line)
     return assignments(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 _TOOLS = "cat|zcat|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
 # A prompt of sh, csh and zsh, or none; a tool's own complaint begins with its name and a colon.
@@ -12,12 +12,6 @@ _COMMAND = re.compile(rf"{_PROMPT}((?:{_TOOLS})(?:\s[^:].*)?)$")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _CONFIG = re.compile(r"^(?:[^\s:]{1,120}:)?(?:\d{1,6}:)?(?:(CONFIG_\w{1,80})=(.*)|# (CONFIG_\w{1,80}) is not set)\s*$")
 _BEFORE_OPTIONS = re.compile(r"^.*?\b(?:Kernel c|C)ommand line: ")
-# systemd-detect-virt(1). What it says of a container tells nothing of the machine below.
-_VM = (
-    "qemu", "kvm", "amazon", "zvm", "vmware", "microsoft", "oracle", "powervm", "xen", "bochs", "uml", "parallels", "bhyve",
-    "qnx", "acrn", "apple", "sre", "google", "vm-other",
-)  # fmt: skip
-_CVM = ("sev", "sev-es", "sev-snp", "tdx", "protvirt", "cca")
 
 # A sentence that quotes what the kernel says, or does not say; the kernel's own lines have a stamp or begin with their subject.
 _SENTENCE = re.compile(r"^[A-Za-z][A-Za-z' ,:;()-]{1,80} [\"'`“*]{1,3}(?:virt/|[a-z0-9_]{2,12}: |\w{3,20} )")
@@ -54,15 +48,3 @@ def kconfig(lines: Sequence[str]) -> dict[str, str]:
     """A kernel's configuration, of which grep may have named the file and the line; what is not set is ``n``."""
     found = (match for line in lines if (match := _CONFIG.match(line.strip())))
     return {match[1] or match[3]: (match[2] or "").strip('"') if match[1] else "n" for match in found}
-
-
-def virt(lines: Sequence[str], facts: Mapping[str, str]) -> dict[str, str]:
-    """The probe's ``vm=`` and ``cvm=``, or what systemd-detect-virt printed below its command or alone, or hostnamectl."""
-    found = dict(facts)
-    for asked, line in answers(lines):
-        word = line.strip().removeprefix("Virtualization: ")  # hostnamectl
-        if word in _CVM or (word == "none" and "--cvm" in asked):
-            found.setdefault("cvm", word)
-        elif word in _VM or (word == "none" and asked.startswith("systemd-detect-virt")):
-            found.setdefault("vm", word)
-    return found

@@ -43,6 +43,8 @@ class Section:
 _QUOTE = re.compile(r"^(?:> ?)+")
 # With its escape; as a terminal or a site shows that; and grep's colours where it was lost.
 _COLOUR = re.compile(r"(?:\x1b|\^\[|\ufffd)\[[0-9;]*[A-Za-z]|\[(?:\d\d;\d\d)?m\[K")
+# What pages of the web put in place of a blank, or between letters.
+_BLANKS = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u200b": None, "\ufeff": None})
 
 
 def clean(line: str) -> str:
@@ -51,7 +53,7 @@ def clean(line: str) -> str:
     text = line.rstrip("\r\n")
     if "[K" not in text and (text.isprintable() or text.replace("\t", " ").isprintable()):
         return text
-    text = _COLOUR.sub("", text)
+    text = _COLOUR.sub("", text).translate(_BLANKS)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
 
 

@@ -1,7 +1,8 @@
-"""``snphost ok`` and ``sevctl ok``: a tree of tests, one a line, ``[ PASS ] - caption: value``.
+"""``snphost ok`` and ``sevctl ok``: a tree of tests, one a line, ``[ PASS ] - caption: value``; and ``snpguest ok``, which has
+the same form and tells a guest's SEV_STATUS.
 
 Sources: virtee/snphost src/ok, whose captions changed in 2025, and which since 2026 has ``--verbose`` (by category, without
-the dash) and ``--output json``; virtee/sevctl src/ok.rs, which has the older captions still.
+the dash) and ``--output json``; virtee/sevctl src/ok.rs, which has the older captions still; virtee/snpguest src/ok.rs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LINE = re.compile(r"^\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?(.+?)\s*$")
+# In a list, a table or a journal it has something before it, and marks behind it.
+_LINE = re.compile(r"\[\s*(PASS|FAIL|SKIP|WARN)\s*\]\s*(?:-\s+)?([^\s`*|].*)$")
+_MARKS = " \t`*|"
 
-_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})\s*$", re.IGNORECASE)
+_VERSION = re.compile(r"\bfirmware version: (\d{1,3}(?:\.\d{1,3}){1,2})$", re.IGNORECASE)
 
 # Captions of other versions -> the caption that the checks ask for. SME and SNP stand before what the MSR says.
 _CAPTIONS = {
@@ -27,6 +30,8 @@ _CAPTIONS = {
     "Reading /dev/sev": "/dev/sev readable",
     "Writing /dev/sev": "/dev/sev writable",
 }
+# snpguest's words; where snphost says SNP, "in MSR" stands behind it.
+_GUEST = re.compile(r"\[\s*(?:PASS|FAIL)\s*\]\s*-\s+(SEV|SEV-ES|SNP): (ENABLED|DISABLED)$")
 # A test that fails for one of these has read nothing: the tool was run without root, or without the msr module.
 _UNREAD = ("unable to open /dev/sev", "Permission denied", "MSR read failed", "Error Reading MSR")
 
@@ -40,9 +45,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Snphost:
-    """Caption -> answer. The tool reads CPU 0 alone, so its word on a register is no proof for the others."""
+    """Caption -> answer. The tool reads CPU 0 alone, so its word on a register is no proof for the others. ``guest`` is
+    snpguest's word on SEV, SEV-ES and SNP, of CPU 0, too."""
 
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    guest: Mapping[str, bool] = field(default_factory=dict)
 
     def get(self, caption: str) -> Answer | None:
         """The answer whose caption begins so."""
@@ -78,12 +85,15 @@ def _sentence(test: dict[str, object]) -> str:
 def parse(lines: Sequence[str]) -> Snphost:
     """The lines that are tests; tails such as TCB values are left out."""
     found: dict[str, Answer] = {}
-    for line in _plain(lines):
-        if match := _LINE.match(line.strip()):
+    guest: dict[str, bool] = {}
+    for line in (text.rstrip(_MARKS) for text in _plain(lines)):
+        if match := _GUEST.search(line):
+            guest[match[1]] = match[2] == "ENABLED"
+        elif match := _LINE.search(line):
             caption, _, value = match[2].partition(": ")
             caption = _CAPTIONS.get(caption.strip(), caption.strip())
             found.setdefault(caption, Answer(match[1], value.strip()))
         # One that is too old is told in a sentence, whose end is on the next line.
         if (told := _VERSION.search(line)) and (said := found.get("SEV firmware version")):
             found["SEV firmware version"] = said._replace(value=told[1])
-    return Snphost(found)
+    return Snphost(found, guest)
