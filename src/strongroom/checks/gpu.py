@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
+from strongroom.checks import role
 from strongroom.checks.evidence import dotted
 from strongroom.checks.registry import judges
 from strongroom.checks.verdict import CheckVerdict, Finding, failed, noted, passed, unknown, warned
-from strongroom.model.checks import Check
+from strongroom.model.checks import Check, Role
 from strongroom.probe.nvidia import Device
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import version
 
 DRIVER = "/proc/driver/nvidia/version"
 _KERNEL_MODULE = re.compile(r"NVIDIA UNIX .*?Kernel Module\b.*?\s(\d{3}(?:\.\d{1,4}){1,2})\b")
+# src/nvidia/src/kernel/gpu/conf_compute/conf_compute.c: the driver asks this of a GPU only where the kernel is in a TEE.
+_NO_CC_HERE = re.compile(
+    r"\bNVRM: .*\bGPU (?:confidential compute capability is not enabled|does not support confidential compute)\b"
+)
+# kernel-open/nvidia/libspdm_internal_crypt_lib.c: built against a kernel that lacks what it calls, or has it under another name.
+_STUBS = re.compile(r"\blibspdm expects LKCA but found stubs\b")
 _GOOD_DRIVER = "vfio-pci"
 
 
@@ -81,9 +88,10 @@ def protected_pcie(report: HostReport, check: Check) -> Finding:
         return passed("no NVSwitch") if report.section("lspci").complete else unknown(report.section("lspci").why)
     if both := [device.address for device in found if device.ppcie == "on" and device.cc == "on"]:
         return failed(f"{both[0]}: CC and protected PCIe at once", "both")
-    off = [device.address for device in found if device.ppcie == "off"]
+    off = [device for device in found if device.ppcie in ("off", "unsupported")]
     if on and off:
-        return failed(f"{off[0]} is off, {on[0]} is on")
+        cause = "firmware" if any(device.ppcie == "unsupported" for device in off) else None
+        return failed(f"{off[0].address} is {off[0].ppcie}, {on[0]} is on", cause)
     untold = [device.address for device in found if device.ppcie is None]
     if untold:
         return unknown(f"{len(untold)} of {len(found)} devices not told: {untold[0]}")
@@ -130,12 +138,13 @@ def _vbios(text: str) -> tuple[int, ...] | None:
 
 @judges("GPU-DRV")
 def kernel_driver(report: HostReport, check: Check) -> Finding:
-    """The open kernel module, new enough, and not of a branch that is known to fail."""
+    """The open kernel module, new enough, and not of a branch that is known to fail: by its own file, or by what it said
+    when it was loaded."""
     text = report.sysfs.get(DRIVER)
-    match = _KERNEL_MODULE.search(text.splitlines()[0]) if text else None
-    if text is None or match is None:
+    match = _KERNEL_MODULE.search(text.splitlines()[0]) if text else report.log.find(_KERNEL_MODULE)
+    if match is None:
         return unknown(report.section("sysfs").why)
-    if "Open Kernel Module" not in text:
+    if "Open Kernel Module" not in match[0]:
         return failed(f"{match[1]}, the proprietary module", "proprietary")
     if version(match[1]) < check.numbers("floor"):
         return failed(f"{match[1]}, before {dotted(check.numbers('floor'))}")
@@ -150,11 +159,16 @@ _STATE = {"cc environment": "production", "cc gpus ready state": "ready", "devto
 
 @judges("GPU-SMI")
 def guest_state(report: HostReport, check: Check) -> Finding:
-    """On, or off under protected PCIe; for production, ready, without developer tools."""
+    """On, or off under protected PCIe; for production, ready, without developer tools. That nvidia-smi finds no GPU is as it
+    should be on a host, which gave its GPUs away."""
     smi = report.smi
+    told = smi.get("cc state")
+    if told is None and (refused := report.log.find(_NO_CC_HERE)):
+        return failed(refused[0], "off")
+    if smi.refused is not None:
+        return failed(smi.refused, "driver") if role.role(report) is Role.GUEST else unknown(smi.refused)
     if not smi.values:
         return unknown(report.section("nvidia-smi-conf-compute").why)
-    told = smi.get("cc state")
     protected = "protected pcie" in (smi.get("multi-gpu mode") or "").lower()
     if told is not None and told.lower() != "on" and not protected:
         return failed(f"CC is {told}", "off")
@@ -185,6 +199,8 @@ def persistence(report: HostReport, check: Check) -> Finding:
 @judges("GPU-LKCA")
 def crypto_modules(report: HostReport, check: Check) -> Finding:
     """Linux's own elliptic curves, which the open driver calls."""
+    if stubs := report.log.find(_STUBS):
+        return failed(stubs[0], "stubs")
     missing = [
         names for names in check.words("modules") if not any(name in report.modules for name in names.split("|"))
     ]

@@ -25,17 +25,22 @@ _NO_CC_MODE = re.compile(
     r"\b(?:Querying CC (?:mode|settings) is|Configuring CC|Enabling CC) not supported on (?:GPU|Nvidia) "
 )
 _IN_USE = re.compile(r"\bThe nvidia driver appears to be using (?:GPU|Nvidia) ")
+_STUCK = re.compile(r"\bfailed to switch to (CC|PPCIe) mode \w{2,12}, current mode is (on|off|devtools|invalid)\b")
+_NO_PPCIE = re.compile(r"\bdoes not support PPCIe on current FW\b")
 _RESET = re.compile(r"was reset to apply the new (CC|PPCIe) mode")
 _SETTING = re.compile(r"\b(enable|enable-devtools) = ([01])\b")
 _SETTINGS = re.compile(r"\bCC settings:")
 _REGISTER = re.compile(r"\bBAR0 read (0x[0-9a-f]{1,8}) = (0x[0-9a-f]{1,8})", re.IGNORECASE)
-_GROUP = r"(?:IOMMU Group \d{1,4}:? )?"  # of scripts that list a host's groups by lspci -nns
-_LSPCI = re.compile(rf"^{_GROUP}{_BDF} (.{{1,80}}?) \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
-# The same without -nn: a kind of device for its class, and a number only where lspci knows no name.
+# Of scripts that list a host's groups by lspci -nns, and of grep -n.
+_GROUP = r"(?:IOMMU Group \d{1,4}:? |\d{1,3}[:-])?"
+_LSPCI = re.compile(rf"^{_GROUP}{_BDF} .{{1,80}}? \[([0-9a-f]{{4}})\]: .*\[{VENDOR}:([0-9a-f]{{4}})\]", re.IGNORECASE)
+# lspci -n, whose older versions say Class. The same without -nn: a kind of device for its class, and a number only where lspci knows no name.
+_NUMBERS = re.compile(rf"^{_GROUP}{_BDF} (?:Class )?([0-9a-f]{{4}}): {VENDOR}:([0-9a-f]{{4}})\b", re.IGNORECASE)
 _NAMED = re.compile(
     rf"^{_GROUP}{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
 )
-_DRIVER = re.compile(r"^\s+Kernel driver in use: (\S{1,64})")
+_ANOTHER = re.compile(rf"^{_GROUP}{_BDF} ", re.IGNORECASE)
+_DRIVER = re.compile(r"^Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
 _CAPTIONS = {
     "cc status": "cc state",
@@ -44,6 +49,10 @@ _CAPTIONS = {
     "confidential compute gpus ready state": "cc gpus ready state",
 }
 _NO_CC = re.compile(r"\bNo CC capable devices found", re.IGNORECASE)
+# nvidia-smi, whatever it was asked, where its driver gives it no GPU.
+_NO_ANSWER = re.compile(
+    r"^(?:No devices were found|NVIDIA-SMI has failed because|Failed to initialize NVML: |Unable to determine the device handle ).*"
+)
 _GPU_CLASSES = ("0300", "0302")
 
 
@@ -66,9 +75,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Smi:
-    """``nvidia-smi conf-compute`` and ``nvidia-smi -q``, as captions in small letters with their words."""
+    """``nvidia-smi conf-compute`` and ``nvidia-smi -q``, as captions in small letters with their words, and what it said
+    last instead of an answer."""
 
     values: Mapping[str, str] = field(default_factory=dict)
+    refused: str | None = None
 
     def get(self, caption: str) -> str | None:
         """What stands behind a caption."""
@@ -97,6 +108,10 @@ def tools(lines: Sequence[str]) -> dict[str, Device]:
             device = _with(device, mode[1], mode[2].lower())
         elif mode := _SET.search(line):
             device = replace(device, pending=f"{mode[1]} {mode[2].lower()}")
+        elif stuck := _STUCK.search(line):
+            device = replace(_with(device, stuck[1], stuck[2]), pending=None)
+        elif _NO_PPCIE.search(line):
+            device = replace(device, ppcie="unsupported")
         elif (reset := _RESET.search(line)) and device.pending and device.pending.startswith(reset[1]):
             device = replace(_with(device, reset[1], device.pending.split()[1]), pending=None)
         elif _UNEXPECTED.search(line):
@@ -127,19 +142,20 @@ def _with(device: Device, kind: str, mode: str) -> Device:
 
 
 def lspci(lines: Sequence[str]) -> dict[str, Device]:
-    """NVIDIA's GPUs and NVSwitches of ``lspci``, best ``-nnk``, by address, with the driver in use."""
+    """NVIDIA's GPUs and NVSwitches of ``lspci``, best ``-nnk``, by address, with the driver in use. A paste may have indented
+    all of it, or nothing."""
     found: dict[str, Device] = {}
     current: str | None = None
-    for line in lines:
-        if match := _LSPCI.match(line):
-            gpu = match[3] in _GPU_CLASSES
-            current = _address(match[1]) if gpu or match[3] == "0680" else None  # 0680: bridges, NVSwitches are
+    for line in map(str.strip, lines):
+        if match := _LSPCI.match(line) or _NUMBERS.match(line):
+            gpu = match[2] in _GPU_CLASSES
+            current = _address(match[1]) if gpu or match[2] == "0680" else None  # 0680: bridges, NVSwitches are
             if current:
-                found.setdefault(current, Device(current, not gpu, match[4].lower()))
+                found.setdefault(current, Device(current, not gpu, match[3].lower()))
         elif match := _NAMED.match(line):
             current = _address(match[1])
             found.setdefault(current, Device(current, match[2] == "Bridge", match[3].lower()))
-        elif line[:1] not in (" ", "\t"):
+        elif _ANOTHER.match(line):
             current = None
         elif current and (driver := _DRIVER.match(line)):
             found[current] = replace(found[current], driver=driver[1])
@@ -158,7 +174,11 @@ def merge(first: Mapping[str, Device], second: Mapping[str, Device]) -> dict[str
 def smi(lines: Sequence[str]) -> Smi:
     """Captions and values; of several GPUs the worst is not known here, so differing values are joined by commas."""
     values: dict[str, str] = {}
+    refused = None
     for line in lines:
+        if match := _NO_ANSWER.match(line.strip()):
+            refused = match[0]
+            continue
         if _NO_CC.search(line):
             values.setdefault("cc state", "not to be had: no CC capable devices found")
         caption, mark, value = line.partition(":")
@@ -167,8 +187,9 @@ def smi(lines: Sequence[str]) -> Smi:
         text = value.strip()
         if not mark or not key or len(key) > 60:
             continue
+        refused = None if key == "cc state" else refused
         if key in values and text not in values[key].split(", "):
             values[key] = f"{values[key]}, {text}"
         else:
             values.setdefault(key, text)
-    return Smi(values)
+    return Smi(values, refused)
