@@ -1,4 +1,4 @@
-"""What Linux says of itself: CPU flags, devices, units, the boot command line, QEMU, clock and resolver."""
+"""What Linux says of itself: CPU flags, devices, units, the boot command line, QEMU and memory."""
 
 from __future__ import annotations
 
@@ -77,19 +77,6 @@ class Qemu:
 
     version: tuple[int, ...] | None = None
     objects: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The host's clock: seconds since 1970, whether a time service says it is synchronised, and what it ticks by."""
-
-    seconds: int | None = None
-    synchronised: bool | None = None
-    service: str | None = None
-    source: str | None = None
-    nameservers: tuple[str, ...] = ()
-    options: frozenset[str] = frozenset()
-    resolver_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -266,20 +253,6 @@ def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
         key, mark, value = word.replace('"', "").partition("=")
         options.append((key, value if mark else None))
     return CommandLine(tuple(options), bool(text), whole)
-
-
-def clock(lines: Sequence[str]) -> Clock:
-    """Seconds on a line of their own, ``key=value`` facts, and the resolver's lines."""
-    facts = assignments(line for line in lines if not line.startswith(("nameserver", "options")))
-    seconds = next((number(line) for line in lines if number(line) is not None), number(facts.get("seconds")))
-    servers = [words[1] for line in lines if (words := line.split()) and words[0] == "nameserver" and len(words) > 1]
-    upstream = [words[1] for line in lines if (words := line.split()) and words[0] == "upstream" and len(words) > 1]
-    options = [word for line in lines if line.startswith("options") for word in line.split()[1:]]
-    synchronised = {"yes": True, "no": False}.get(facts.get("synchronised", ""))
-    return Clock(
-        seconds, synchronised, facts.get("service"), facts.get("clocksource"),
-        tuple(dict.fromkeys([*servers, *upstream])), frozenset(options), bool(servers) or "resolver" in facts,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

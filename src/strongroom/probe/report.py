@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from strongroom.probe import clock as clocks
 from strongroom.probe import cpuid as cpuids
 from strongroom.probe import dmesg, efivar, linux, nvidia
 from strongroom.probe import firmware as psp
@@ -80,7 +81,7 @@ class HostReport:
     registration: efivar.Registration = field(default_factory=efivar.Registration)
     sysctl: Mapping[str, str] = field(default_factory=dict)
     virt: Mapping[str, str] = field(default_factory=dict)
-    clock: linux.Clock = field(default_factory=linux.Clock)
+    clock: clocks.Clock = field(default_factory=clocks.Clock)
     arrived: int | None = None
     sections: Mapping[str, Section] = field(default_factory=dict)
 
@@ -179,7 +180,7 @@ class HostReport:
             registration=efivar.registration(efivar.parse(lines("efivars")), (*lines("efivars"), *lines("units"))),
             sysctl=assignments(lines("sysctl")),
             virt=assignments(lines("virt")),
-            clock=linux.clock(lines("time")),
+            clock=clocks.parse(lines("time")),
             arrived=number(assignments(lines("controller")).get("arrived")),
             sections=found,
         )
