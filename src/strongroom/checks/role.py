@@ -7,11 +7,16 @@ import re
 from strongroom.model.checks import Role
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import bit
+from strongroom.probe.virt import MACHINES
 
 # systemd-detect-virt's words for bare metal and for containers, which say nothing of the machine below.
 _NO_VM = frozenset({"none"})
 _TDX_LEAF = 0x21
 _TDX_NAME = "IntelTDX    "
+# Hyper-V's TLFS: the hypervisor's name, bit 22 of what it offers (isolation), and which, as in ISOLATION below.
+_HYPERV_LEAF, _HYPERV_NAME = 0x40000000, "Microsoft Hv"
+_FEATURES_LEAF, _ISOLATES = 0x40000003, 22
+_ISOLATION_LEAF = 0x4000000C
 
 MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.)]*$"
@@ -25,6 +30,12 @@ TDX_GUEST = re.compile(
 SYSTEMD = re.compile(
     r"\bsystemd\[1\]: Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$"
 )
+# arch/x86/kernel/cpu/hypervisor.c, systemd's manager, and arch/s390/kernel/setup.c: that there is something below, or nothing.
+VIRTUAL = re.compile(
+    r"\bHypervisor detected: \S|\bsystemd\[1\]: Detected virtualization (?:" + "|".join(sorted(MACHINES)) + r")\b"
+    r"|\bsetup\S{0,8}: Linux is running (?:under KVM|as a (?:z/VM )?guest)\b"
+)
+NATIVE = re.compile(r"\bsetup\S{0,8}: Linux is running natively\b")
 REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
 # arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
 SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
@@ -44,8 +55,7 @@ def tdx_leaf(report: HostReport) -> bool | None:
     leaf = report.cpuid.leaf(_TDX_LEAF)
     if leaf is None:
         return False if report.cpuid.beyond(_TDX_LEAF) else None
-    text = b"".join(part.to_bytes(4, "little") for part in (leaf.ebx, leaf.edx, leaf.ecx))
-    return text.decode("latin-1") == _TDX_NAME
+    return _text(leaf.ebx, leaf.edx, leaf.ecx) == _TDX_NAME
 
 
 def trust_domain(report: HostReport) -> bool:
@@ -55,9 +65,18 @@ def trust_domain(report: HostReport) -> bool:
 
 
 def isolation(report: HostReport) -> str | None:
-    """What Hyper-V says that a guest is isolated by, in systemd's words."""
-    match = report.log.find(ISOLATION)
-    return _ISOLATED.get(match[1]) if match else None
+    """What Hyper-V says that a guest is isolated by, in systemd's words: in the log, or by CPUID."""
+    if match := report.log.find(ISOLATION):
+        return _ISOLATED.get(match[1])
+    name, features, which = map(report.cpuid.leaf, (_HYPERV_LEAF, _FEATURES_LEAF, _ISOLATION_LEAF))
+    if name is None or which is None or _text(name.ebx, name.ecx, name.edx) != _HYPERV_NAME:
+        return None
+    isolates = features is None or bit(features.ebx, _ISOLATES)
+    return _ISOLATED.get(f"{which.ebx & 0xF:x}") if isolates else None
+
+
+def _text(*registers: int) -> str:
+    return b"".join(register.to_bytes(4, "little") for register in registers).decode("latin-1")
 
 
 def kinds(report: HostReport) -> frozenset[str]:
@@ -111,10 +130,11 @@ def hypervisor_bit(report: HostReport) -> bool | None:
 def role(report: HostReport) -> Role | None:
     """Host or guest; None where nothing tells."""
     virt = report.virt.get("vm")
-    virtual = hypervisor_bit(report) or (virt is not None and virt not in _NO_VM)
+    below = report.processor.hypervisor is not None or report.log.find(VIRTUAL) is not None
+    virtual = hypervisor_bit(report) or below or (virt is not None and virt not in _NO_VM)
     if kinds(report) or virtual or encrypted(report):
         return Role.GUEST
     x86 = report.machine in (None, "x86_64") and report.processor.facilities is None
     if x86 and hypervisor_bit(report) is False:
         return Role.HOST
-    return Role.HOST if virt in _NO_VM else None
+    return Role.HOST if virt in _NO_VM or report.log.find(NATIVE) else None

@@ -20,10 +20,12 @@ UV = "/sys/firmware/uv"
 
 @judges("SE-FAC")
 def facility(report: HostReport, check: Check) -> Finding:
-    """Facilities are whole words: 158 is also the end of 1158."""
-    found = report.processor.facilities
+    """Facilities are whole words: 158 is also the end of 1158. lscpu shows none, and the machine's type, which may be of
+    before there was such a facility."""
+    found, kind = report.processor.facilities, report.processor.machine_type
     if found is None:
-        return unknown(report.section("cpuinfo").why)
+        older = check.text("older", kind or "")
+        return failed(f"machine type {kind}, a {older}") if older else unknown(report.section("cpuinfo").why)
     wanted = str(check.number("facility"))
     return passed(f"facility {wanted}") if wanted in found else failed(f"no facility {wanted}")
 

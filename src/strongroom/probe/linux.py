@@ -11,12 +11,17 @@ from strongroom.probe.text import assignments, number, version
 _RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
 _MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
 _SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
+_COUNT = re.compile(r"^\s*\d{1,5} (?=[a-z])")  # of uniq -c, which people have count the lines of many CPUs
+_MACHINE_TYPE = re.compile(r"\bmachine = ([0-9A-F]{4})\b")  # of s390's "processor 0: version = FF, ..."
+_PARTITION = "PR/SM"
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/sys/\S{1,200})$")
+_SHOWN = re.compile(r"[#$>] (?:sudo )?cat (/(?:sys|proc)/\S{1,200})$")
+_COUNTED = re.compile(r"[#$>] (?:sudo )?(?:ls|find) (?:-\w{1,4} )?(/sys/kernel/iommu_groups)/? ?\| ?wc -l$")
+_NVRM = ("NVRM version: ", "/proc/driver/nvidia/version")  # whose first line is like no other file's
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
 _UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
@@ -35,7 +40,8 @@ _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
 @dataclass(frozen=True)
 class Cpu:
-    """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them."""
+    """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them.
+    ``machine_type`` is s390's, ``hypervisor`` the vendor of the one below."""
 
     vendor: str | None = None
     architecture: str | None = None
@@ -48,6 +54,8 @@ class Cpu:
     bugs: frozenset[str] = frozenset()
     microcode: frozenset[str] = frozenset()
     facilities: frozenset[str] | None = None
+    machine_type: str | None = None
+    hypervisor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,13 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
     found: list[str] = []
     shown = None
     for line in map(str.strip, lines):
-        if match := _SHOWN.search(line):
+        if match := _SHOWN.search(line) or _COUNTED.search(line):
             shown = match[1]
             continue
         if match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
+        elif line.startswith(_NVRM[0]):
+            line = f"{_NVRM[1]}={line}"
         elif shown and not line.startswith("cat: "):
             line = f"{shown}={line}"
         shown = None
@@ -130,7 +140,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
     bare: list[str] = []
     folded = False
     for line in lines:
-        key, mark, value = line.partition(":")
+        key, mark, value = _COUNT.sub("", line).partition(":")
         if not mark and folded and line[:1] in (" ", "\t"):
             found["flags"] = _unfold(found["flags"], line.strip())
         elif mark:
@@ -143,6 +153,7 @@ def cpu(lines: Sequence[str]) -> Cpu:
     listed = found.get("flags") or found.get("features")
     flags = frozenset(listed.split()) if listed is not None else frozenset(bare) if bare else None
     facilities = found.get("facilities")
+    of_first = _MACHINE_TYPE.search(found.get("processor 0", ""))
     return Cpu(
         vendor=found.get("vendor_id") or found.get("vendor id"),
         architecture=found.get("architecture"),
@@ -155,6 +166,9 @@ def cpu(lines: Sequence[str]) -> Cpu:
         bugs=frozenset(found.get("bugs", "").split()),
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
+        machine_type=of_first[1] if of_first else found.get("machine type"),
+        # A partition of the machine itself is what metal is elsewhere.
+        hypervisor=None if found.get("hypervisor", "").startswith(_PARTITION) else found.get("hypervisor vendor"),
     )
 
 

@@ -14,6 +14,7 @@ from strongroom.probe import firmware as psp
 from strongroom.probe import msr as msrs
 from strongroom.probe import sgx as sgxtools
 from strongroom.probe import snphost as snphosts
+from strongroom.probe import virt as virts
 from strongroom.probe.sections import Section, section, split
 from strongroom.probe.text import assignments, number
 
@@ -179,7 +180,7 @@ class HostReport:
             sgx=sgxtools.parse(lines("sgx-status")),
             registration=efivar.registration(efivar.parse(lines("efivars")), (*lines("efivars"), *lines("units"))),
             sysctl=assignments(lines("sysctl")),
-            virt=assignments(lines("virt")),
+            virt=virts.parse(lines("virt")),
             clock=clocks.parse(lines("time")),
             arrived=number(assignments(lines("controller")).get("arrived")),
             sections=found,
