@@ -208,3 +208,15 @@ def test_a_switch_whose_firmware_has_no_protected_pcie_is_not_in_it() -> None:
         "GPU-PPCIE",
     )
     assert (found.verdict, "firmware" in found.remedy) == ("fail", True)
+
+
+def test_a_curve_that_is_built_in_is_no_missing_module() -> None:
+    # drivers/char/tpm/Kconfig: TCG_TPM2_HMAC selects CRYPTO_ECDH, and a TPM that is built in builds it in
+    modules = {"modules": ("nvidia", "ecdsa_generic", "#end")}
+    for kconfig, verdict in (
+        (("CONFIG_CRYPTO_ECDSA=m", "CONFIG_CRYPTO_ECDH=y", "#end"), "pass"),
+        (("CONFIG_CRYPTO_ECDSA=m", "CONFIG_CRYPTO_ECDH=m", "#end"), "fail"),
+        (("#unreadable: no configuration of this kernel", "#end"), "unknown"),
+    ):
+        found = judge(HostReport.of({**modules, "kconfig": kconfig}), catalogue())
+        assert said(found, "GPU-LKCA").verdict == verdict, kconfig
