@@ -51,10 +51,10 @@ def kernel_config(report: HostReport, check: Check) -> Finding:
     if not report.kconfig:
         return unknown(section.why)
     missing = [name for name in wanted if report.kconfig.get(name, "n") not in ("y", "m")]
-    unseen = [name for name in missing if name not in report.kconfig]
-    if unseen and not section.complete:
-        return unknown(section.why)
-    return failed(f"without {', '.join(missing)}") if missing else passed(f"{len(wanted)} options set")
+    sure = [name for name in missing if section.complete or name in report.kconfig]
+    if sure:
+        return failed(f"without {', '.join(sure)}")
+    return unknown(section.why) if missing else passed(f"{len(wanted)} options set")
 
 
 @judges("C-CMDLINE")

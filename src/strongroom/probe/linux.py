@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from strongroom.probe.text import assignments, number, version
 
@@ -16,6 +17,10 @@ _MACHINE_TYPE = re.compile(r"\bmachine = ([0-9A-F]{4})\b")  # of s390's "process
 _PARTITION = "PR/SM"
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
+_FOLDER = re.compile(r"[#$>] (?:sudo )?ls(?: -\w{1,6})?(?: (/[\w/.-]{1,200}?))/?(?: ?\|.*)?$")
+_NAME = r"[A-Za-z][\w.-]{0,63}"
+_NAMES = re.compile(rf"^{_NAME}(?:\s+{_NAME})*$")
+_IN_FOLDER = re.compile(rf"^[bcdl-][rwxsStT-]{{9}}[.+]?\s+\d+ .*\s({_NAME})$")
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
@@ -34,7 +39,19 @@ _JOURNAL = re.compile(r"^(?:\S.{4,80} )?([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan
 _PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
 _QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
 _STATUS = re.compile(r"status=(\d{1,3})/")
+# What status shows of a command: as it was started, or below the unit's cgroup.
+_COMMAND = re.compile(
+    r"^\s*Process: \d{1,9} ExecStart=(/\S.{0,400}?)(?: \(code=|$)|^\s*[│├└─|`-]{1,4}\s?\d{1,9} (/\S.{0,400})$"
+)
+# systemd's own lines of the journal, the last of which tells a unit's state where nothing else does.
+_ENDED = re.compile(r"\bsystemd\[1\]: ([\w@:.-]{1,120}\.service): Failed with result\b")
+_STARTED = re.compile(r"\bsystemd\[1\]: Started ([\w@:.-]{1,120}\.service)\b")
+_STOPPED = re.compile(r"\bsystemd\[1\]: Stopped ([\w@:.-]{1,120}\.service)\b")
+_STATES = ((_ENDED, "failed"), (_STARTED, "active"), (_STOPPED, "inactive"))
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
+_CMDLINE = re.compile(r"\bcat /proc/cmdline\s*$")
+_PROMPT = re.compile(r"^(?:\[\S{1,64}@\S{1,64} [^\]]{1,64}\][#$] |\S{1,64}@\S{1,64}[#$] |[#$] )")
+_CONFIG = re.compile(r"(?:^|:)(CONFIG_[A-Z0-9_]{1,64})=(\S.{0,200})$|(?:^|:)# (CONFIG_[A-Z0-9_]{1,64}) is not set\b")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
 
@@ -178,16 +195,26 @@ def _unfold(text: str, more: str) -> str:
 
 
 def devices(lines: Sequence[str]) -> dict[str, Node]:
-    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths."""
+    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths. Names below the command that lists a
+    folder are that folder's."""
     found: dict[str, Node] = {}
+    folder = None
     for line in lines:
-        if match := _LS.match(line.strip()):
+        if match := _FOLDER.search(line):
+            folder = match[1]
+        elif _PROMPT.match(line):
+            folder = None
+        elif match := _LS.match(line.strip()):
             found[match[4]] = Node(match[1], match[2], match[3])
         elif match := _LS_DEV.match(line.strip()):
             found[f"/dev/{match[4]}"] = Node(match[1], match[2], match[3])
         elif all(word.startswith("/dev/") for word in line.split()):
             # A terminal gets them side by side.
             found.update({word: Node() for word in line.split() if word not in found})
+        elif folder and (match := _IN_FOLDER.match(line)):
+            found.setdefault(f"{folder}/{match[1]}", Node())
+        elif folder and _NAMES.match(line) and not line.startswith("total "):
+            found.update({path: Node() for word in line.split() if (path := f"{folder}/{word}") not in found})
     return found
 
 
@@ -206,7 +233,13 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
     ``list-units`` text, or from the journal alone."""
     shown: dict[str, dict[str, list[str]]] = {}
     current: dict[str, list[str]] | None = None
+    states: dict[str, str] = {}
     for line in lines:
+        for pattern, state in _STATES:
+            if match := pattern.search(line):
+                states[match[1]] = state
+        if current is not None and (match := _COMMAND.match(line)):
+            current.setdefault("Command", [match[1] or match[2]])
         if match := _UNIT.match(line.strip()):
             current = shown.setdefault(match[1], {})
         elif line.startswith("Id="):
@@ -235,6 +268,8 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
             key, mark, value = line.partition("=")
             if mark and re.fullmatch(r"[A-Za-z]{1,40}", key):
                 current.setdefault(key, []).append(value.strip())
+    for name, state in states.items():
+        shown.setdefault(name, {}).setdefault("ActiveState", [state])
     return {
         name: Unit(
             load=_first(fields, "LoadState"),
@@ -259,9 +294,17 @@ def qemu(lines: Sequence[str]) -> Qemu:
     return Qemu(version(versions[0]) if versions else None, objects)
 
 
+def kconfig(lines: Sequence[str]) -> dict[str, str]:
+    """Options of the kernel's configuration, with the file's name before them or not; ``n`` where it says that one is not
+    set."""
+    found = (match for line in lines if (match := _CONFIG.search(line.strip())))
+    return {match[1] or match[3]: match[2] or "n" for match in found}
+
+
 def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
-    """The first line, split at blanks outside of double quotes."""
-    text = lines[0] if lines else ""
+    """One line, which a paste may have folded or put below its command, split at blanks outside of double quotes."""
+    below = next((place for place, line in enumerate(lines, 1) if _CMDLINE.search(line)), 0)
+    text = " ".join(takewhile(lambda line: not _PROMPT.match(line), lines[below:]))
     options = []
     for word in re.findall(r'(?:[^\s"]|"[^"]*")+', text[:8192]):
         key, mark, value = word.replace('"', "").partition("=")

@@ -161,7 +161,7 @@ class HostReport:
             cpuid=cpuids.parse(lines("cpuid")),
             msr=msrs.parse(lines("msr"), whole("msr")),
             command_line=options if options.present else _from_log(log),
-            kconfig=assignments(lines("kconfig")),
+            kconfig=linux.kconfig(lines("kconfig")),
             log=log,
             sysfs=sysfs,
             modules=frozenset(name for line in lines("modules") for name in line.split()[:1]),
