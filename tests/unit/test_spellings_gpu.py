@@ -220,3 +220,32 @@ def test_a_curve_that_is_built_in_is_no_missing_module() -> None:
     ):
         found = judge(HostReport.of({**modules, "kconfig": kconfig}), catalogue())
         assert said(found, "GPU-LKCA").verdict == verdict, kconfig
+
+
+TABLE = "| NVIDIA-SMI {0}              Driver Version: {0}    CUDA Version: 12.2     |"
+
+
+# nvidia-smi's table (NVIDIA/nvtrust issue 39), its lists, and the local verifier (issue 37)
+@pytest.mark.parametrize(
+    ("lines", "driver", "vbios"),
+    [
+        ((TABLE.format("535.86.10"),), "unknown", "unknown"),
+        ((TABLE.format("525.60.13"),), "fail", "unknown"),
+        ((TABLE.format("580.173.02"),), "warn", "unknown"),
+        (("    VBIOS Version                         : 96.00.5E.00.00", "    VBIOS Version   : 92.00.45.00.05"), "unknown", "fail"),
+        (("name, driver_version, vbios_version", "NVIDIA H100 NVL, 595.71.05, 96.00.9F.00.04"), "unknown", "pass"),
+        (("\tDriver version fetched : 535.86.10", "\tVBIOS version fetched : 96.00.5e.00.01"), "unknown", "pass"),
+        (("    VBIOS Version                         : N/A",), "unknown", "unknown"),
+    ],
+)  # fmt: skip
+def test_versions_are_read_wherever_nvidias_tools_print_them(lines: tuple[str, ...], driver: str, vbios: str) -> None:
+    found = judged("nvidia-smi-conf-compute", *lines)
+    assert (said(found, "GPU-DRV").verdict, said(found, "GPU-VBIOS").verdict) == (driver, vbios)
+
+
+def test_the_verifier_says_that_the_mode_is_off() -> None:
+    for line in (
+        "The confidential compute feature is disabled !! Exiting now.",
+        "The confidential compute feature and PPCIE mode is disabled !! Exiting now. Please enable one of the feature",
+    ):
+        assert said(judged("nvidia-smi-conf-compute", line), "GPU-SMI").verdict == "fail"

@@ -233,3 +233,22 @@ def test_names_below_the_command_that_lists_a_folder_are_that_folders() -> None:
         "/sys/kernel/security/tpm0/ascii_bios_measurements", log, "/dev/tpm0", "/dev/tpmrm0",
     }  # fmt: skip
     assert said(judged("devices", *lines), "G-TPM").verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("line", "check", "remedy"),
+    [
+        # arch/x86/kernel/cpu/amd.c, arch/x86/kvm/svm/svm.c, arch/x86/kvm/x86.c of 5.12 to 6.2
+        ("SVM disabled (by BIOS) in MSR_VM_CR", "SEV-KVM", "SVM"),
+        ("kvm_amd: SVM disabled (by BIOS) in MSR_VM_CR on CPU 17", "SEV-KVM", "SVM"),
+        ("kvm: support for 'kvm_amd' disabled by bios", "SEV-KVM", "SVM"),
+        # arch/x86/kernel/cpu/feat_ctl.c, arch/x86/kvm/vmx/vmx.c
+        ("x86/cpu: VMX (outside TXT) disabled by BIOS", "TDX-KVM", "VT-x"),
+        ("kvm_intel: VMX not enabled (by BIOS) in MSR_IA32_FEAT_CTL on CPU 0", "TDX-KVM", "VT-x"),
+    ],
+)
+def test_a_bios_that_takes_virtualisation_away_leaves_no_kvm(line: str, check: str, remedy: str) -> None:
+    found = judged("dmesg", f"[    0.135737] {line}")
+    other = {"SEV-KVM": "TDX-KVM", "TDX-KVM": "SEV-KVM"}[check]
+    assert (said(found, check).verdict, remedy in said(found, check).remedy) == ("fail", True)
+    assert [said(found, name).verdict for name in (other, "SGX-LOG")] == ["unknown", "unknown"]

@@ -118,39 +118,33 @@ def driver(report: HostReport, check: Check) -> Finding:
 @judges("GPU-VBIOS")
 def vbios(report: HostReport, check: Check) -> Finding:
     """Parts of the version are hexadecimal."""
-    said = report.smi.get("vbios version")
-    if said is None:
-        return unknown(report.section("nvidia-smi-conf-compute").why)
-    floor = _vbios(str(check.data["floor"]))
-    parsed = [_vbios(one) for one in said.split(", ")]
-    if any(one is None for one in parsed):
-        return unknown(said)
-    old = [one for one in parsed if one is not None and floor is not None and one < floor]
-    return failed(f"{said}, before {check.data['floor']}") if old else passed(said)
+    found, floor = report.smi.vbios, str(check.data["floor"])
+    if not found:
+        return unknown(report.smi.get("vbios version") or report.section("nvidia-smi-conf-compute").why)
+    old = [one for one in found if _hexadecimal(one) < _hexadecimal(floor)]
+    return failed(f"{', '.join(old)}, before {floor}") if old else passed(", ".join(found))
 
 
-def _vbios(text: str) -> tuple[int, ...] | None:
-    parts = text.split(".")
-    if len(parts) != 5 or not all(re.fullmatch(r"[0-9A-Fa-f]{2}", part) for part in parts):
-        return None
-    return tuple(int(part, 16) for part in parts)
+def _hexadecimal(version: str) -> tuple[int, ...]:
+    return tuple(int(part, 16) for part in version.split("."))
 
 
 @judges("GPU-DRV")
 def kernel_driver(report: HostReport, check: Check) -> Finding:
     """The open kernel module, new enough, and not of a branch that is known to fail: by its own file, or by what it said
-    when it was loaded."""
+    when it was loaded. nvidia-smi tells the version alone."""
     text = report.sysfs.get(DRIVER)
     match = _KERNEL_MODULE.search(text.splitlines()[0]) if text else report.log.find(_KERNEL_MODULE)
-    if match is None:
+    told = match[1] if match else report.smi.driver
+    if told is None:
         return unknown(report.section("sysfs").why)
-    if "Open Kernel Module" not in match[0]:
-        return failed(f"{match[1]}, the proprietary module", "proprietary")
-    if version(match[1]) < check.numbers("floor"):
-        return failed(f"{match[1]}, before {dotted(check.numbers('floor'))}")
-    if reason := check.text("suspect", match[1]):
-        return warned(f"{match[1]}: {reason}")
-    return passed(f"{match[1]}, open")
+    if match and "Open Kernel Module" not in match[0]:
+        return failed(f"{told}, the proprietary module", "proprietary")
+    if version(told) < check.numbers("floor"):
+        return failed(f"{told}, before {dotted(check.numbers('floor'))}")
+    if reason := check.text("suspect", told):
+        return warned(f"{told}: {reason}")
+    return passed(f"{told}, open") if match else unknown(f"{told}; open or proprietary is not told")
 
 
 # Caption of nvidia-smi conf-compute -> what it should say, in small letters.

@@ -48,7 +48,13 @@ _CAPTIONS = {
     "cc feature": "cc state",
     "confidential compute gpus ready state": "cc gpus ready state",
 }
-_NO_CC = re.compile(r"\bNo CC capable devices found", re.IGNORECASE)
+# nvidia-smi, and the local verifier of NVIDIA/nvtrust.
+_NO_CC = re.compile(
+    r"\bNo CC capable devices found|\bconfidential compute feature (?:and PPCIE mode )?is disabled", re.IGNORECASE
+)
+# In the table that nvidia-smi prints without arguments, in its lists, and in what a verifier read.
+_SMI_DRIVER = re.compile(r"\bDriver Version(?: fetched)?\s*: (\d{3}(?:\.\d{1,4}){1,2})\b", re.IGNORECASE)
+_VBIOS = re.compile(r"(?<![\w.])[0-9A-F]{2}(?:\.[0-9A-F]{2}){4}(?![\w.])", re.IGNORECASE)
 # nvidia-smi, whatever it was asked, where its driver gives it no GPU.
 _NO_ANSWER = re.compile(
     r"^(?:No devices were found|NVIDIA-SMI has failed because|Failed to initialize NVML: |Unable to determine the device handle ).*"
@@ -80,6 +86,8 @@ class Smi:
 
     values: Mapping[str, str] = field(default_factory=dict)
     refused: str | None = None
+    driver: str | None = None
+    vbios: tuple[str, ...] = ()
 
     def get(self, caption: str) -> str | None:
         """What stands behind a caption."""
@@ -174,13 +182,17 @@ def merge(first: Mapping[str, Device], second: Mapping[str, Device]) -> dict[str
 def smi(lines: Sequence[str]) -> Smi:
     """Captions and values; of several GPUs the worst is not known here, so differing values are joined by commas."""
     values: dict[str, str] = {}
-    refused = None
+    refused = driver = None
+    vbios: list[str] = []
     for line in lines:
+        if match := _SMI_DRIVER.search(line):
+            driver = match[1]
+        vbios += (one.upper() for one in _VBIOS.findall(line))
         if match := _NO_ANSWER.match(line.strip()):
             refused = match[0]
             continue
-        if _NO_CC.search(line):
-            values.setdefault("cc state", "not to be had: no CC capable devices found")
+        if match := _NO_CC.search(line):
+            values.setdefault("cc state", f"not to be had: {match[0]}")
         caption, mark, value = line.partition(":")
         key = " ".join(caption.lower().split())
         key = _CAPTIONS.get(key, key)
@@ -192,4 +204,4 @@ def smi(lines: Sequence[str]) -> Smi:
             values[key] = f"{values[key]}, {text}"
         else:
             values.setdefault(key, text)
-    return Smi(values, refused)
+    return Smi(values, refused, driver, tuple(dict.fromkeys(vbios)))

@@ -102,7 +102,7 @@ s_kconfig() {
 # The log is cut to what the checks look for, and its first line, which tells whether its start was lost.
 words='sev|snp|rmp|ccp |psp|amd-vi|iommu|tdx|x86/tme|mktme|sgx|seam|prot_virt|ultravisor|rme:|rmi abi|memory encryption'
 words="$words|secure encrypt|swiotlb|command line|confidential virtualization|kvm|microcode|hypervisor detected|isolation config"
-words="$words|detected virtualization|linux is running|tpm_tis|libspdm|confidential compute|nvrm: loading|rmm |granule tracking|gpt level1"
+words="$words|detected virtualization|linux is running|tpm_tis|libspdm|confidential compute|nvrm: loading|rmm |granule tracking|gpt level1|by bios"
 s_dmesg() {
     log=$(dmesg) || log=
     case ${log%%"$newline"*} in
