@@ -88,6 +88,8 @@ def protected_pcie(report: HostReport, check: Check) -> Finding:
         return passed("no NVSwitch") if report.section("lspci").complete else unknown(report.section("lspci").why)
     if both := [device.address for device in found if device.ppcie == "on" and device.cc == "on"]:
         return failed(f"{both[0]}: CC and protected PCIe at once", "both")
+    if not gpus(report):
+        return unknown(report.section("lspci").why)
     off = [device for device in found if device.ppcie in ("off", "unsupported")]
     if on and off:
         cause = "firmware" if any(device.ppcie == "unsupported" for device in off) else None
@@ -187,7 +189,13 @@ def persistence(report: HostReport, check: Check) -> Finding:
     if unit.command is None:
         return unknown("its command was not read")
     wanted = str(check.data["option"])
-    return passed(f"active with {wanted}") if wanted in unit.command else failed(f"active without {wanted}")
+    if wanted in unit.command:
+        return passed(f"active with {wanted}")
+    # A pager cuts what is longer than the terminal, and puts a mark there or not.
+    last = unit.command.split()[-1].rstrip(">…")
+    if unit.command.endswith((">", "…")) or (last.startswith("--") and wanted.startswith(last)):
+        return unknown(f"its command was cut: {unit.command}")
+    return failed(f"active without {wanted}")
 
 
 @judges("GPU-LKCA")

@@ -20,7 +20,7 @@ TSM = "/sys/kernel/config/tsm/report"
 EVENT_LOG = "/sys/kernel/security/tpm0/binary_bios_measurements"
 # drivers/char/tpm/tpm_tis_core.c, which firmware TPMs of hypervisors look like.
 TPM_FAMILY = re.compile(r"\btpm_tis\w{0,8} \S{1,40}: (\d\.\d) TPM \(")
-_TPM2_MAJOR, _TPM2_FAMILY = "2", "2.0"
+_TPM2_MAJOR, _TPM2_FAMILY = 2, "2.0"
 CCEL = ("/sys/firmware/acpi/tables/CCEL", "/sys/firmware/acpi/tables/data/CCEL")
 
 
@@ -132,7 +132,7 @@ def event_log(report: HostReport, check: Check) -> Finding:
 def tpm(report: HostReport, check: Check) -> Finding:
     """A TPM 2.0, by its resource manager's device: the kernel makes none for an older one (drivers/char/tpm/tpm-chip.c). Its
     version in sysfs and in the log are the same word."""
-    major, said = report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major"), report.log.find(TPM_FAMILY)
+    major, said = number(report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")), report.log.find(TPM_FAMILY)
     if major not in (None, _TPM2_MAJOR):
         return failed(f"TPM {major}")
     if said and said[1] != _TPM2_FAMILY:

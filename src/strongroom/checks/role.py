@@ -124,7 +124,8 @@ def hypervisor_bit(report: HostReport) -> bool | None:
     leaf = report.cpuid.leaf(1)
     if leaf is not None:
         return bit(leaf.ecx, 31)
-    return False if flags is not None and report.processor.flags_whole else None
+    # The list of features that other architectures have says nothing of this; every x86 CPU has an FPU.
+    return False if flags is not None and "fpu" in flags and report.processor.flags_whole else None
 
 
 def role(report: HostReport) -> Role | None:

@@ -1,17 +1,21 @@
-"""What Linux says of itself: CPU flags, devices, units, the boot command line, QEMU and memory."""
+"""What Linux says of itself: CPU flags, devices, the boot command line, QEMU and memory."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 from strongroom.probe.text import assignments, number, version
 
 _RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
 _MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
 _SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
+_FOLDED = re.compile(r"[a-z0-9_\s]{1,512}")
+_ARM = frozenset(
+    ("ARM", "Ampere", "Apple", "Cavium", "FUJITSU", "HiSilicon", "Marvell", "NVIDIA", "Phytium", "Qualcomm")
+)
 _COUNT = re.compile(r"^\s*\d{1,5} (?=[a-z])")  # of uniq -c, which people have count the lines of many CPUs
 _MACHINE_TYPE = re.compile(r"\bmachine = ([0-9A-F]{4})\b")  # of s390's "processor 0: version = FF, ..."
 _PARTITION = "PR/SM"
@@ -29,25 +33,6 @@ _COUNTED = re.compile(r"[#$>] (?:sudo )?(?:ls|find) (?:-\w{1,4} )?(/sys/kernel/i
 _NVRM = ("NVRM version: ", "/proc/driver/nvidia/version")  # whose first line is like no other file's
 _ABSENT = re.compile(r"\bcannot access '?(/[^\s':]{1,256})'?: No such file or directory")
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
-_UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
-_ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
-_LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
-_LISTED = re.compile(r"^\W{0,4}([\w@:.-]{1,120}\.service)\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s")
-_NO_UNIT = re.compile(r"^Unit ([\w@:.-]{1,120}\.service) could not be found")
-_JOURNAL = re.compile(r"^(?:\S.{4,80} )?([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
-# journalctl -u prints no unit's name: whose lines these are is told by the program, and of qgs's own output by its words.
-_PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
-_QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
-_STATUS = re.compile(r"status=(\d{1,3})/")
-# What status shows of a command: as it was started, or below the unit's cgroup.
-_COMMAND = re.compile(
-    r"^\s*Process: \d{1,9} ExecStart=(/\S.{0,400}?)(?: \(code=|$)|^\s*[│├└─|`-]{1,4}\s?\d{1,9} (/\S.{0,400})$"
-)
-# systemd's own lines of the journal, the last of which tells a unit's state where nothing else does.
-_ENDED = re.compile(r"\bsystemd\[1\]: ([\w@:.-]{1,120}\.service): Failed with result\b")
-_STARTED = re.compile(r"\bsystemd\[1\]: Started ([\w@:.-]{1,120}\.service)\b")
-_STOPPED = re.compile(r"\bsystemd\[1\]: Stopped ([\w@:.-]{1,120}\.service)\b")
-_STATES = ((_ENDED, "failed"), (_STARTED, "active"), (_STOPPED, "inactive"))
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _CMDLINE = re.compile(r"\bcat /proc/cmdline\s*$")
 _PROMPT = re.compile(r"^(?:\[\S{1,64}@\S{1,64} [^\]]{1,64}\][#$] |\S{1,64}@\S{1,64}[#$] |[#$] )")
@@ -82,18 +67,6 @@ class Node:
     mode: str | None = None
     owner: str | None = None
     group: str | None = None
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A systemd unit; ``log`` are lines of its journal."""
-
-    load: str | None = None
-    active: str | None = None
-    sub: str | None = None
-    status: int | None = None
-    command: str | None = None
-    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,14 +128,15 @@ def cpu(lines: Sequence[str]) -> Cpu:
     found: dict[str, str] = {}
     microcode: list[str] = []
     bare: list[str] = []
-    folded = False
+    folded = ""
     for line in lines:
         key, mark, value = _COUNT.sub("", line).partition(":")
-        if not mark and folded and line[:1] in (" ", "\t"):
-            found["flags"] = _unfold(found["flags"], line.strip())
+        if not mark and folded and _FOLDED.fullmatch(line):
+            found[folded] = _unfold(found[folded], line.strip())
         elif mark:
-            folded = key.strip().lower() == "flags"
-            found.setdefault(key.strip().lower(), value.strip())
+            name = key.strip().lower()
+            folded = name if name in ("flags", "facilities") and name not in found else ""
+            found.setdefault(name, value.strip())
             if key.strip() == "microcode":
                 microcode.append(value.strip())
         elif re.fullmatch(r"[a-z][a-z0-9_]{1,40}", line.strip()):
@@ -171,9 +145,11 @@ def cpu(lines: Sequence[str]) -> Cpu:
     flags = frozenset(listed.split()) if listed is not None else frozenset(bare) if bare else None
     facilities = found.get("facilities")
     of_first = _MACHINE_TYPE.search(found.get("processor 0", ""))
+    vendor = found.get("vendor_id") or found.get("vendor id")
     return Cpu(
-        vendor=found.get("vendor_id") or found.get("vendor id"),
-        architecture=found.get("architecture"),
+        vendor=vendor,
+        # cpuinfo has no word for it, and lscpu's vendors of Arm CPUs make no others.
+        architecture=found.get("architecture") or ("aarch64" if "cpu implementer" in found or vendor in _ARM else None),
         name=found.get("model name"),
         family=number(found.get("cpu family")),
         model=number(found.get("model")),
@@ -190,7 +166,8 @@ def cpu(lines: Sequence[str]) -> Cpu:
 
 
 def _unfold(text: str, more: str) -> str:
-    """lscpu folds the flags at the terminal's width, in the middle of a word or not: both readings are kept."""
+    """lscpu folds the flags at the terminal's width, and a terminal what is longer than it, in the middle of a word or not:
+    both readings are kept."""
     return f"{text} {text.rpartition(' ')[2]}{more.partition(' ')[0]} {more}"
 
 
@@ -211,9 +188,9 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
         elif all(word.startswith("/dev/") for word in line.split()):
             # A terminal gets them side by side.
             found.update({word: Node() for word in line.split() if word not in found})
-        elif folder and (match := _IN_FOLDER.match(line)):
+        elif folder and (match := _IN_FOLDER.match(line.rstrip())):
             found.setdefault(f"{folder}/{match[1]}", Node())
-        elif folder and _NAMES.match(line) and not line.startswith("total "):
+        elif folder and _NAMES.match(line.rstrip()) and not line.startswith("total "):
             found.update({path: Node() for word in line.split() if (path := f"{folder}/{word}") not in found})
     return found
 
@@ -226,65 +203,6 @@ def contents(lines: Sequence[str]) -> dict[str, str]:
 def absent(lines: Sequence[str]) -> frozenset[str]:
     """Paths that ``ls`` was asked for and did not find; a pattern that the shell found nothing for stays one."""
     return frozenset(match[1] for line in lines if (match := _ABSENT.search(line)))
-
-
-def units(lines: Sequence[str]) -> dict[str, Unit]:
-    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal), from ``status`` or
-    ``list-units`` text, or from the journal alone."""
-    shown: dict[str, dict[str, list[str]]] = {}
-    current: dict[str, list[str]] | None = None
-    states: dict[str, str] = {}
-    for line in lines:
-        for pattern, state in _STATES:
-            if match := pattern.search(line):
-                states[match[1]] = state
-        if current is not None and (match := _COMMAND.match(line)):
-            current.setdefault("Command", [match[1] or match[2]])
-        if match := _UNIT.match(line.strip()):
-            current = shown.setdefault(match[1], {})
-        elif line.startswith("Id="):
-            current = shown.setdefault(line[3:].strip(), {})
-        elif match := _NO_UNIT.match(line):
-            shown.setdefault(match[1], {})["LoadState"] = ["not-found"]
-        elif match := _LISTED.match(line):
-            keys = ("LoadState", "ActiveState", "SubState")
-            shown.setdefault(match[1], {}).update({key: [match[place]] for place, key in enumerate(keys, 2)})
-        elif (match := _JOURNAL.match(line)) and match[1] in _PROGRAMS:
-            shown.setdefault(_PROGRAMS[match[1]], {}).setdefault("Log", []).append(match[2])
-        elif _QGS.match(line):
-            shown.setdefault("qgsd.service", {}).setdefault("Log", []).append(line)
-        elif current is None:
-            continue
-        elif match := _ACTIVE.match(line):
-            current.setdefault("ActiveState", [match[1]])
-            current.setdefault("SubState", [match[2] or ""])
-        elif match := _LOADED.match(line):
-            current.setdefault("LoadState", [match[1]])
-        elif match := _JOURNAL.match(line):
-            current.setdefault("Log", []).append(match[2])
-        elif match := _STATUS.search(line):
-            current.setdefault("ExecMainStatus", [match[1]])
-        else:
-            key, mark, value = line.partition("=")
-            if mark and re.fullmatch(r"[A-Za-z]{1,40}", key):
-                current.setdefault(key, []).append(value.strip())
-    for name, state in states.items():
-        shown.setdefault(name, {}).setdefault("ActiveState", [state])
-    return {
-        name: Unit(
-            load=_first(fields, "LoadState"),
-            active=_first(fields, "ActiveState"),
-            sub=_first(fields, "SubState"),
-            status=number(_first(fields, "ExecMainStatus")),
-            command=_first(fields, "Command"),
-            log=tuple(fields.get("Log", ())),
-        )
-        for name, fields in shown.items()
-    }
-
-
-def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
-    return next(iter(fields.get(key, ())), None)
 
 
 def qemu(lines: Sequence[str]) -> Qemu:
@@ -304,7 +222,8 @@ def kconfig(lines: Sequence[str]) -> dict[str, str]:
 def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
     """One line, which a paste may have folded or put below its command, split at blanks outside of double quotes."""
     below = next((place for place, line in enumerate(lines, 1) if _CMDLINE.search(line)), 0)
-    text = " ".join(takewhile(lambda line: not _PROMPT.match(line), lines[below:]))
+    shown = dropwhile(_PROMPT.match, lines[below:])
+    text = " ".join(takewhile(lambda line: not _PROMPT.match(line), shown))
     options = []
     for word in re.findall(r'(?:[^\s"]|"[^"]*")+', text[:8192]):
         key, mark, value = word.replace('"', "").partition("=")

@@ -40,7 +40,7 @@ _NAMED = re.compile(
     rf"^{_GROUP}{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
 )
 _ANOTHER = re.compile(rf"^{_GROUP}{_BDF} ", re.IGNORECASE)
-_DRIVER = re.compile(r"^Kernel driver in use: (\S{1,64})")
+_DRIVER = re.compile(r"^(?:\d{1,3}[:-]\s*)?Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
 _CAPTIONS = {
     "cc status": "cc state",

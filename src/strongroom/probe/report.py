@@ -14,6 +14,7 @@ from strongroom.probe import firmware as psp
 from strongroom.probe import msr as msrs
 from strongroom.probe import sgx as sgxtools
 from strongroom.probe import snphost as snphosts
+from strongroom.probe import units as systemd
 from strongroom.probe import virt as virts
 from strongroom.probe.sections import Section, section, split
 from strongroom.probe.text import assignments, number
@@ -71,7 +72,7 @@ class HostReport:
     contents: Mapping[str, str] = field(default_factory=dict)
     ram: linux.Memory = field(default_factory=linux.Memory)
     dmi: Mapping[str, str] = field(default_factory=dict)
-    units: Mapping[str, linux.Unit] = field(default_factory=dict)
+    units: Mapping[str, systemd.Unit] = field(default_factory=dict)
     qemu: linux.Qemu = field(default_factory=linux.Qemu)
     firmware_files: frozenset[str] = frozenset()
     gpus: Mapping[str, nvidia.Device] = field(default_factory=dict)
@@ -170,7 +171,7 @@ class HostReport:
             contents=linux.contents(lines("devices")),
             ram=linux.memory(lines("iomem")),
             dmi=assignments(lines("dmi")),
-            units=linux.units(lines("units")),
+            units=systemd.parse(lines("units")),
             qemu=linux.qemu(lines("qemu")),
             firmware_files=frozenset(lines("firmware-files")),
             gpus=nvidia.merge(nvidia.tools(lines("nvidia-gpu-tools")), nvidia.lspci(lines("lspci"))),

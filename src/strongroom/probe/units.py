@@ -1,0 +1,103 @@
+"""systemd's units: what systemctl shows of them, and what their journal says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from strongroom.probe.text import number
+
+_UNIT = re.compile(r"^[^\w]{0,4}([\w@:.-]{1,120}\.(?:service|socket|timer|mount))(?: - .*)?$")
+_ACTIVE = re.compile(r"^\s*Active: ([\w-]{1,20})(?: \(([^()]{1,60})\))?")  # "failed (Result: exit-code)" is one, too
+_LOADED = re.compile(r"^\s*Loaded: ([\w-]{1,20})")
+_LISTED = re.compile(r"^\W{0,4}([\w@:.-]{1,120}\.service)\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s+([a-z-]{1,20})\s")
+_NO_UNIT = re.compile(r"^Unit ([\w@:.-]{1,120}\.service) could not be found")
+_JOURNAL = re.compile(r"^(?:\S.{4,80} )?([\w-]{1,60})\[\d{1,9}\]: (.*)")  # "Jan 16 08:55:49 host qgsd[73164]: ..."
+# journalctl -u prints no unit's name: whose lines these are is told by the program, and of qgs's own output by its words.
+_PROGRAMS = {"qgsd": "qgsd.service", "qgs": "qgsd.service", "aesm_service": "aesmd.service"}
+_QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
+_STATUS = re.compile(r"status=(\d{1,3})/")
+# What status shows of a command: as it was started, or below the unit's cgroup.
+_COMMAND = re.compile(
+    r"^\s*Process: \d{1,9} ExecStart=(/\S.{0,400}?)(?: \(code=|$)|^\s*[│├└─|`-]{1,4}\s?\d{1,9} (/\S.{0,400})$"
+)
+_MORE = re.compile(r"^\s*--[a-z]")  # of a command that a terminal folded
+# systemd's own lines of the journal, the last of which tells a unit's state where nothing else does.
+_ENDED = re.compile(r"\bsystemd\[1\]: ([\w@:.-]{1,120}\.service): Failed with result\b")
+_STARTED = re.compile(r"\bsystemd\[1\]: Started ([\w@:.-]{1,120}\.service)\b")
+_STOPPED = re.compile(r"\bsystemd\[1\]: Stopped ([\w@:.-]{1,120}\.service)\b")
+_STATES = ((_ENDED, "failed"), (_STARTED, "active"), (_STOPPED, "inactive"))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit; ``log`` are lines of its journal."""
+
+    load: str | None = None
+    active: str | None = None
+    sub: str | None = None
+    status: int | None = None
+    command: str | None = None
+    log: tuple[str, ...] = ()
+
+
+def parse(lines: Sequence[str]) -> dict[str, Unit]:
+    """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal), from ``status`` or
+    ``list-units`` text, or from the journal alone."""
+    shown: dict[str, dict[str, list[str]]] = {}
+    current: dict[str, list[str]] | None = None
+    states: dict[str, str] = {}
+    for line in lines:
+        for pattern, state in _STATES:
+            if match := pattern.search(line):
+                states[match[1]] = state
+        if current is not None and (match := _COMMAND.match(line)):
+            current.setdefault("Command", [match[1] or match[2]])
+        elif current is not None and "Command" in current and _MORE.match(line):
+            current["Command"].append(line.strip())
+        if match := _UNIT.match(line.strip()):
+            current = shown.setdefault(match[1], {})
+        elif line.startswith("Id="):
+            current = shown.setdefault(line[3:].strip(), {})
+        elif match := _NO_UNIT.match(line):
+            shown.setdefault(match[1], {})["LoadState"] = ["not-found"]
+        elif match := _LISTED.match(line):
+            keys = ("LoadState", "ActiveState", "SubState")
+            shown.setdefault(match[1], {}).update({key: [match[place]] for place, key in enumerate(keys, 2)})
+        elif (match := _JOURNAL.match(line)) and match[1] in _PROGRAMS:
+            shown.setdefault(_PROGRAMS[match[1]], {}).setdefault("Log", []).append(match[2])
+        elif _QGS.match(line):
+            shown.setdefault("qgsd.service", {}).setdefault("Log", []).append(line)
+        elif current is None:
+            continue
+        elif match := _ACTIVE.match(line):
+            current.setdefault("ActiveState", [match[1]])
+            current.setdefault("SubState", [match[2] or ""])
+        elif match := _LOADED.match(line):
+            current.setdefault("LoadState", [match[1]])
+        elif match := _JOURNAL.match(line):
+            current.setdefault("Log", []).append(match[2])
+        elif match := _STATUS.search(line):
+            current.setdefault("ExecMainStatus", [match[1]])
+        else:
+            key, mark, value = line.partition("=")
+            if mark and re.fullmatch(r"[A-Za-z]{1,40}", key):
+                current.setdefault(key, []).append(value.strip())
+    for name, state in states.items():
+        shown.setdefault(name, {}).setdefault("ActiveState", [state])
+    return {
+        name: Unit(
+            load=_first(fields, "LoadState"),
+            active=_first(fields, "ActiveState"),
+            sub=_first(fields, "SubState"),
+            status=number(_first(fields, "ExecMainStatus")),
+            command=" ".join(fields["Command"]) if "Command" in fields else None,
+            log=tuple(fields.get("Log", ())),
+        )
+        for name, fields in shown.items()
+    }
+
+
+def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
+    return next(iter(fields.get(key, ())), None)
