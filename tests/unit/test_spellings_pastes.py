@@ -54,6 +54,13 @@ def test_flags_that_a_terminal_folded_do_not_hide_what_they_lack() -> None:
     assert (found.verdict, found.seen) == ("fail", "without sev_snp")
 
 
+def test_a_gpu_whose_line_a_mail_folded_is_not_one_less() -> None:
+    other = "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA102GL [RTX A5000] [10de:2231] (rev a1)"
+    for cut in (70, 83, 88):
+        found = judged("lspci", other[:cut], other[cut:], *GPU)
+        assert [said(found, name).verdict for name in ("GPU-ID", "GPU-VFIO")] == ["fail", "skip"], cut
+
+
 UNIT = (
     "● nvidia-persistenced.service - NVIDIA Persistence Daemon",
     "     Active: active (running) since Wed 2023-08-02 05:11:57 UTC",
@@ -67,7 +74,9 @@ START = "             └─2748 /usr/bin/nvidia-persistenced --user nvpd"
         # less -S, which systemctl pages by, ends a line that is too long by a mark; a terminal just folds it
         ((f"{START} --uvm-persis>",), "unknown"),
         ((f"{START} --verb…",), "unknown"),
-        ((f"{START} --uvm-persis", "tence-mode --verbose"), "unknown"),
+        ((f"{START} --uvm-persis", "tence-mode --verbose"), "pass"),
+        ((START[:-2], "pd --uvm-persistence-mode"), "pass"),
+        ((f"{START} --uvm-persis",), "unknown"),
         ((START, "   --uvm-persistence-mode --verbose"), "pass"),
         ((f"{START} --verbose",), "fail"),
     ],

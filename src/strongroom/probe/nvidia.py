@@ -40,6 +40,8 @@ _NAMED = re.compile(
     rf"^{_GROUP}{_BDF} (3D controller|VGA compatible controller|Bridge): NVIDIA Corporation (?:Device )?(.{{1,80}}?)(?: \(rev |$)"
 )
 _ANOTHER = re.compile(rf"^{_GROUP}{_BDF} ", re.IGNORECASE)
+_DETAIL = re.compile(r"^(?:\d{1,3}[:-]\s*)?[A-Z][A-Za-z ]{2,24}: ")
+_FOLD = 60  # narrower than any mail
 _DRIVER = re.compile(r"^(?:\d{1,3}[:-]\s*)?Kernel driver in use: (\S{1,64})")
 # nvidia-smi conf-compute -f and -grs say in other words what -q says.
 _CAPTIONS = {
@@ -154,7 +156,7 @@ def lspci(lines: Sequence[str]) -> dict[str, Device]:
     all of it, or nothing."""
     found: dict[str, Device] = {}
     current: str | None = None
-    for line in map(str.strip, lines):
+    for line in _unfolded(lines):
         if match := _LSPCI.match(line) or _NUMBERS.match(line):
             gpu = match[2] in _GPU_CLASSES
             current = _address(match[1]) if gpu or match[2] == "0680" else None  # 0680: bridges, NVSwitches are
@@ -167,6 +169,18 @@ def lspci(lines: Sequence[str]) -> dict[str, Device]:
             current = None
         elif current and (driver := _DRIVER.match(line)):
             found[current] = replace(found[current], driver=driver[1])
+    return found
+
+
+def _unfolded(lines: Sequence[str]) -> list[str]:
+    """A device's own line is as long as its name, and mails fold it: what lost its number would be a GPU less."""
+    found: list[str] = []
+    for line in map(str.strip, lines):
+        long = bool(found) and len(found[-1]) >= _FOLD and _ANOTHER.match(found[-1]) and not found[-1].endswith(")")
+        if long and not (_ANOTHER.match(line) or _DETAIL.match(line)):
+            found[-1] += line
+        else:
+            found.append(line)
     return found
 
 

@@ -22,7 +22,7 @@ _STATUS = re.compile(r"status=(\d{1,3})/")
 _COMMAND = re.compile(
     r"^\s*Process: \d{1,9} ExecStart=(/\S.{0,400}?)(?: \(code=|$)|^\s*[│├└─|`-]{1,4}\s?\d{1,9} (/\S.{0,400})$"
 )
-_MORE = re.compile(r"^\s*--[a-z]")  # of a command that a terminal folded
+_MORE = re.compile(r"^\s*(?:\S{1,40} )?--[a-z]")  # of a command that a terminal folded, between two words or within one
 # systemd's own lines of the journal, the last of which tells a unit's state where nothing else does.
 _ENDED = re.compile(r"\bsystemd\[1\]: ([\w@:.-]{1,120}\.service): Failed with result\b")
 _STARTED = re.compile(r"\bsystemd\[1\]: Started ([\w@:.-]{1,120}\.service)\b")
@@ -92,11 +92,16 @@ def parse(lines: Sequence[str]) -> dict[str, Unit]:
             active=_first(fields, "ActiveState"),
             sub=_first(fields, "SubState"),
             status=number(_first(fields, "ExecMainStatus")),
-            command=" ".join(fields["Command"]) if "Command" in fields else None,
+            command=_unfold(fields["Command"]) if "Command" in fields else None,
             log=tuple(fields.get("Log", ())),
         )
         for name, fields in shown.items()
     }
+
+
+def _unfold(parts: Sequence[str]) -> str:
+    """Both readings of a command that was folded; of any other, itself."""
+    return " ".join(dict.fromkeys((" ".join(parts), "".join(parts))))
 
 
 def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
