@@ -126,3 +126,5 @@ def test_lines_that_uniq_counted_are_lines() -> None:
     lines = ("$ grep microcode /proc/cpuinfo | sort | uniq -c", "     96 microcode\t: 0x2b000161")
     assert said(judged("cpuinfo", *lines), "C-UCODE").verdict == "unknown"
     assert said(judged("cpuinfo", *lines, "     96 microcode\t: 0x2b000571"), "C-UCODE").verdict == "fail"
+    flags = ("$ grep -o -w -E 'tme|tdx_host_platform' /proc/cpuinfo | sort | uniq -c", "    256 tdx_host_platform")
+    assert said(judged("cpuinfo", *flags), "TDX-FLAG").verdict == "pass"

@@ -129,8 +129,8 @@ def cpu(lines: Sequence[str]) -> Cpu:
     microcode: list[str] = []
     bare: list[str] = []
     folded = ""
-    for line in lines:
-        key, mark, value = _COUNT.sub("", line).partition(":")
+    for line in (_COUNT.sub("", line) for line in lines):
+        key, mark, value = line.partition(":")
         if not mark and folded and _FOLDED.fullmatch(line):
             found[folded] = _unfold(found[folded], line.strip())
         elif mark:
