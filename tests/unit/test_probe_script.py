@@ -18,6 +18,7 @@ from strongroom.checks.verdict import State
 from strongroom.probe.report import SECTIONS, HostReport
 from strongroom.probe.script import probe_script
 from strongroom.probe.sections import END, HEADER, RECORD, SCHEMA, split
+from tests.unit import test_spellings, test_spellings_gpu, test_spellings_host
 
 SCRIPT = probe_script()
 CAP = 256 << 10
@@ -226,3 +227,22 @@ def test_the_secure_processors_status_is_asked_by_commands_that_only_read() -> N
     issued = re.findall(r'told\("\w+", (\d+), |issue\((\d+), struct', SCRIPT)
     # psp-sev.h: 1 PLATFORM_STATUS, 9 SNP_PLATFORM_STATUS, 8 GET_ID2; 0 is FACTORY_RESET, 10 SNP_COMMIT.
     assert sorted(int(a or b) for a, b in issued) == [1, 8, 9]
+
+
+def test_the_log_is_not_cut_of_what_a_check_understands() -> None:
+    settings = "\n".join(line for line in SCRIPT.splitlines() if line.startswith("words="))
+    asked = f'{settings}\ngrep -viE "$words" <<END\n%s\nEND\n'
+    lines = [
+        line
+        for kernel in (
+            test_spellings.test_a_line_of_the_kernels_log_is_understood,
+            test_spellings_gpu.test_what_the_driver_says_in_the_kernels_log,
+            test_spellings_host.test_a_bios_that_takes_virtualisation_away_leaves_no_kvm,
+        )
+        for line, *told in vars(kernel)["pytestmark"][0].args[1]
+        if "unknown" not in told
+    ]
+    done = subprocess.run(
+        ["sh"], input=asked % "\n".join(lines), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (len(lines) > 50, done.stdout, done.stderr) == (True, "", "")

@@ -119,3 +119,133 @@ def test_a_switch_in_protected_pcie_is_handed_on_with_its_gpus(mode: str, held: 
         "nvidia-gpu-tools": (f"INFO     NvSwitch 0000:d6:00.0 LS10 0x22a3 BAR0 0xd7000000 PPCIe mode is {mode}",),
     }
     assert said(judge(HostReport.of(report), catalogue()), "GPU-VFIO").verdict == verdict
+
+
+GUEST = {"dmesg": ("[    0.000000] tdx: Guest detected",)}
+# NVIDIA/nvtrust issues 52, 64 and 124; Azure/az-cgpu-onboarding's questions and answers; NVIDIA/nvtrust issue 30
+NO_ANSWER = (
+    "No devices were found",
+    "Failed to initialize NVML: Driver/library version mismatch",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.",
+    "Unable to determine the device handle for GPU0009:01:00.0: Unknown Error",
+)
+
+
+@pytest.mark.parametrize("line", NO_ANSWER)
+def test_a_guest_whose_nvidia_smi_finds_no_gpu_has_none_and_a_host_gave_it_away(line: str) -> None:
+    asked = {"nvidia-smi-conf-compute": ("$ nvidia-smi conf-compute -f", line)}
+    found = said(judge(HostReport.of({**GUEST, **asked}), catalogue()), "GPU-SMI")
+    assert (found.verdict, found.seen, "NVRM" in found.remedy) == ("fail", line, True)
+    assert said(judge(HostReport.of(asked), catalogue()), "GPU-SMI").verdict == "unknown"
+    later = {"nvidia-smi-conf-compute": (line, "CC status: ON")}
+    assert said(judge(HostReport.of({**GUEST, **later}), catalogue()), "GPU-SMI").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("line", "check", "verdict", "remedy"),
+    [
+        # what the driver says when it is loaded: NVIDIA/open-gpu-kernel-modules issue 531, and of the open module
+        ("NVRM: loading NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023", "GPU-DRV", "fail", "proprietary"),
+        ("NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  550.90.07  Release Build  (root@host)", "GPU-DRV", "pass", ""),
+        ("NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  525.60.13  Release Build  (root@host)", "GPU-DRV", "fail", "branch"),
+        # NVIDIA/open-gpu-kernel-modules issue 893
+        ("libspdm_check_crypto_backend: Error - libspdm expects LKCA but found stubs!", "GPU-LKCA", "fail", "anew"),
+        ("libspdm_check_crypto_backend: LKCA wrappers found.", "GPU-LKCA", "unknown", ""),
+        # conf_compute.c, confComputeConstructEngine; NVIDIA/nvtrust issue 124
+        ("NVRM: confComputeConstructEngine_IMPL: GPU confidential compute capability is not enabled.", "GPU-SMI", "fail", "from the host"),
+        # of a kernel that is in no TEE, on a host as well
+        ("NVRM: confComputeConstructEngine_IMPL: CPU does not support confidential compute.", "GPU-SMI", "unknown", ""),
+    ],
+)  # fmt: skip
+def test_what_the_driver_says_in_the_kernels_log(line: str, check: str, verdict: str, remedy: str) -> None:
+    found = said(judged("dmesg", f"[   62.083636] {line}"), check)
+    assert (found.verdict, remedy in found.remedy) == (verdict, True), found
+
+
+@pytest.mark.parametrize(
+    ("lines", "known", "handed"),
+    [
+        # lspci -n, of old and new pciutils; grep -n; a code block that is indented; a paste that lost its blanks, as in
+        # intel/tdx-linux issue 8
+        (("c1:00.0 0302: 10de:2331 (rev a1)", "\tKernel driver in use: nouveau"), "pass", "fail"),
+        (("c1:00.0 Class 0302: 10de:20b0 (rev a1)",), "fail", "skip"),
+        (("12:c1:00.0 3D controller [0302]: NVIDIA Corporation GH100 [H100 PCIe] [10de:2331] (rev a1)",), "pass", "unknown"),
+        (("    c1:00.0 3D controller: NVIDIA Corporation Device 2331", "    \tKernel driver in use: nvidia"), "pass", "fail"),
+        (("c1:00.0 3D controller: NVIDIA Corporation Device 2331", "Kernel driver in use: nvidia"), "pass", "fail"),
+        (
+            ("c1:00.0 0302: 10de:2331", "Kernel driver in use: vfio-pci", "c2:00.0 0200: 15b3:101b", "Kernel driver in use: mlx5_core"),
+            "pass",
+            "unknown",
+        ),
+    ],
+)  # fmt: skip
+def test_lspci_in_numbers_and_as_pastes_deform_it(lines: tuple[str, ...], known: str, handed: str) -> None:
+    found = judged("lspci", *lines)
+    assert (said(found, "GPU-ID").verdict, said(found, "GPU-VFIO").verdict) == (known, handed)
+
+
+# NVIDIA/gpu-admin-tools, cli/per_gpu.py and cli/per_gpu_nvswitch.py
+def test_a_mode_that_the_reset_did_not_bring_is_not_the_mode() -> None:
+    gpu = "GPU 0000:18:00.0 H100-SXM 0x2330 BAR0 0xab042000000"
+    found = said(
+        judged(
+            "nvidia-gpu-tools",
+            f"INFO     {gpu} CC mode set to on. It will be active after GPU reset.",
+            f"gpu.error.GpuError: {gpu} failed to switch to CC mode on, current mode is off.",
+        ),
+        "GPU-MODE",
+    )
+    assert (found.verdict, found.seen) == ("fail", "0000:18:00.0: CC mode off")
+
+
+def test_a_switch_whose_firmware_has_no_protected_pcie_is_not_in_it() -> None:
+    found = said(
+        judged(
+            "nvidia-gpu-tools",
+            "INFO     GPU 0000:18:00.0 H100-SXM 0x2330 BAR0 0xab042000000 PPCIe mode is on",
+            "ERROR    NvSwitch 0000:07:00.0 LS10 0x22a3 BAR0 0x98000000 does not support PPCIe on current FW. A FW update is required.",
+        ),
+        "GPU-PPCIE",
+    )
+    assert (found.verdict, "firmware" in found.remedy) == ("fail", True)
+
+
+def test_a_curve_that_is_built_in_is_no_missing_module() -> None:
+    # drivers/char/tpm/Kconfig: TCG_TPM2_HMAC selects CRYPTO_ECDH, and a TPM that is built in builds it in
+    modules = {"modules": ("nvidia", "ecdsa_generic", "#end")}
+    for kconfig, verdict in (
+        (("CONFIG_CRYPTO_ECDSA=m", "CONFIG_CRYPTO_ECDH=y", "#end"), "pass"),
+        (("CONFIG_CRYPTO_ECDSA=m", "CONFIG_CRYPTO_ECDH=m", "#end"), "fail"),
+        (("#unreadable: no configuration of this kernel", "#end"), "unknown"),
+    ):
+        found = judge(HostReport.of({**modules, "kconfig": kconfig}), catalogue())
+        assert said(found, "GPU-LKCA").verdict == verdict, kconfig
+
+
+TABLE = "| NVIDIA-SMI {0}              Driver Version: {0}    CUDA Version: 12.2     |"
+
+
+# nvidia-smi's table (NVIDIA/nvtrust issue 39), its lists, and the local verifier (issue 37)
+@pytest.mark.parametrize(
+    ("lines", "driver", "vbios"),
+    [
+        ((TABLE.format("535.86.10"),), "unknown", "unknown"),
+        ((TABLE.format("525.60.13"),), "fail", "unknown"),
+        ((TABLE.format("580.173.02"),), "warn", "unknown"),
+        (("    VBIOS Version                         : 96.00.5E.00.00", "    VBIOS Version   : 92.00.45.00.05"), "unknown", "fail"),
+        (("name, driver_version, vbios_version", "NVIDIA H100 NVL, 595.71.05, 96.00.9F.00.04"), "unknown", "pass"),
+        (("\tDriver version fetched : 535.86.10", "\tVBIOS version fetched : 96.00.5e.00.01"), "unknown", "pass"),
+        (("    VBIOS Version                         : N/A",), "unknown", "unknown"),
+    ],
+)  # fmt: skip
+def test_versions_are_read_wherever_nvidias_tools_print_them(lines: tuple[str, ...], driver: str, vbios: str) -> None:
+    found = judged("nvidia-smi-conf-compute", *lines)
+    assert (said(found, "GPU-DRV").verdict, said(found, "GPU-VBIOS").verdict) == (driver, vbios)
+
+
+def test_the_verifier_says_that_the_mode_is_off() -> None:
+    for line in (
+        "The confidential compute feature is disabled !! Exiting now.",
+        "The confidential compute feature and PPCIE mode is disabled !! Exiting now. Please enable one of the feature",
+    ):
+        assert said(judged("nvidia-smi-conf-compute", line), "GPU-SMI").verdict == "fail"

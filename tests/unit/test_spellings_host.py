@@ -183,3 +183,72 @@ def test_a_cpu_is_known_by_what_people_show_of_it(lines: tuple[str, ...], mine: 
     assert said(found, "C-ARCH").verdict == "pass"
     assert (found.state(mine), found.state(other)) == (State.UNKNOWN, State.ABSENT)
     assert said(found, "GPU-HOST").verdict == "unknown"  # nobody said that it has a GPU
+
+
+AMD = ("vendor_id\t: AuthenticAMD",)
+FILE = "/boot/config-6.8.0-45-generic:"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        # grep of several files names the file; kconfig writes what is not set as a comment
+        ((f"{FILE}CONFIG_KVM_AMD_SEV=y", f"{FILE}CONFIG_CRYPTO_DEV_SP_PSP=y", f"{FILE}CONFIG_AMD_MEM_ENCRYPT=y"), "pass"),
+        (("$ zgrep SEV /proc/config.gz", "# CONFIG_KVM_AMD_SEV is not set"), "fail"),
+        ((f"{FILE}# CONFIG_AMD_MEM_ENCRYPT is not set",), "fail"),
+        (("CONFIG_KVM_AMD_SEV=y",), "unknown"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_not_set_is_told_by_one_line(lines: tuple[str, ...], verdict: str) -> None:
+    found = judge(HostReport.of({"cpuinfo": AMD, "kconfig": lines}), catalogue())
+    assert said(found, "C-KCONF").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("[root@host7 ~]# cat /proc/cmdline", "BOOT_IMAGE=/vmlinuz-6.11 ro kvm.sev_es=1"),
+        ("BOOT_IMAGE=/vmlinuz-6.11 root=UUID=0a1b ro", "nohibernate kvm.sev_es=1", "me@host7:~$ uname -r", "6.11.0"),
+    ],
+)
+def test_a_command_line_is_read_below_its_command_and_where_it_was_folded(lines: tuple[str, ...]) -> None:
+    found = said(judged("cmdline", *lines), "C-CMDLINE")
+    assert (found.verdict, "kvm_amd.sev_es" in found.seen) == ("fail", True)
+    assert "uname" not in [name for name, _ in HostReport.of({"cmdline": lines}).command_line.options]
+
+
+def test_names_below_the_command_that_lists_a_folder_are_that_folders() -> None:
+    log = "/sys/kernel/security/tpm0/binary_bios_measurements"
+    lines = (
+        "$ sudo ls -l /sys/kernel/security/tpm0/",
+        "total 0",
+        "-r--r----- 1 root root 0 Nov 14 22:21 ascii_bios_measurements",
+        "-r--r----- 1 root root 0 Nov 14 22:21 binary_bios_measurements",
+        "root@host7:~# ls /dev | grep tpm",
+        "tpm0  tpmrm0",
+        "root@host7:~# tpm2_getcap handles-persistent",
+        "none",
+    )
+    assert set(HostReport.of({"devices": lines}).nodes) == {
+        "/sys/kernel/security/tpm0/ascii_bios_measurements", log, "/dev/tpm0", "/dev/tpmrm0",
+    }  # fmt: skip
+    assert said(judged("devices", *lines), "G-TPM").verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("line", "check", "remedy"),
+    [
+        # arch/x86/kernel/cpu/amd.c, arch/x86/kvm/svm/svm.c, arch/x86/kvm/x86.c of 5.12 to 6.2
+        ("SVM disabled (by BIOS) in MSR_VM_CR", "SEV-KVM", "SVM"),
+        ("kvm_amd: SVM disabled (by BIOS) in MSR_VM_CR on CPU 17", "SEV-KVM", "SVM"),
+        ("kvm: support for 'kvm_amd' disabled by bios", "SEV-KVM", "SVM"),
+        # arch/x86/kernel/cpu/feat_ctl.c, arch/x86/kvm/vmx/vmx.c
+        ("x86/cpu: VMX (outside TXT) disabled by BIOS", "TDX-KVM", "VT-x"),
+        ("kvm_intel: VMX not enabled (by BIOS) in MSR_IA32_FEAT_CTL on CPU 0", "TDX-KVM", "VT-x"),
+    ],
+)
+def test_a_bios_that_takes_virtualisation_away_leaves_no_kvm(line: str, check: str, remedy: str) -> None:
+    found = judged("dmesg", f"[    0.135737] {line}")
+    other = {"SEV-KVM": "TDX-KVM", "TDX-KVM": "SEV-KVM"}[check]
+    assert (said(found, check).verdict, remedy in said(found, check).remedy) == ("fail", True)
+    assert [said(found, name).verdict for name in (other, "SGX-LOG")] == ["unknown", "unknown"]

@@ -255,3 +255,34 @@ def test_the_agent_says_before_it_fails_what_was_in_its_way(lines: tuple[str, ..
     found = said(judged("units", *lines), "TDX-MPA")
     assert (found.verdict, remedy in found.remedy) == ("fail", True)
     assert said(judged("units", *lines, DONE), "TDX-MPA").verdict == "pass"
+
+
+STATUS = (
+    "● nvidia-persistenced.service - NVIDIA Persistence Daemon",
+    "     Loaded: loaded (/usr/lib/systemd/system/nvidia-persistenced.service; enabled; preset: enabled)",
+    "     Active: active (running) since Wed 2023-08-02 05:11:57 UTC; 1h 33min ago",
+)
+STARTED = (
+    "    Process: 8257 ExecStart=/usr/bin/nvidia-persistenced --user nvpd {} --verbose (code=exited, status=0/SUCCESS)"
+)
+BELOW = "             └─2748 /usr/bin/nvidia-persistenced --user nvpd {} --verbose"
+
+
+# systemctl status; distributions' unit says --no-persistence-mode, NVIDIA's guide of confidential computing the other
+@pytest.mark.parametrize("line", [STARTED, BELOW, BELOW.replace("└─", "`-")])
+def test_the_command_of_a_unit_is_read_from_its_status(line: str) -> None:
+    for option, verdict in (("--uvm-persistence-mode", "pass"), ("--no-persistence-mode", "fail")):
+        assert said(judged("units", *STATUS, line.format(option)), "GPU-PERS").verdict == verdict
+    assert said(judged("units", *STATUS), "GPU-PERS").verdict == "unknown"
+
+
+# systemd's own lines of the journal (ollama/ollama issue 11932)
+def test_a_unit_that_the_journal_last_saw_fail_is_not_active() -> None:
+    failed = "2025-08-16T00:03:03+00:00 cvm systemd[1]: nvidia-persistenced.service: Failed with result 'exit-code'."
+    again = "2025-08-16T00:04:03+00:00 cvm systemd[1]: Started nvidia-persistenced.service - NVIDIA Persistence Daemon."
+    stopped = again.replace("Started", "Stopped")
+    for lines, verdict in (((failed,), "fail"), ((failed, again), "unknown"), ((again, stopped), "fail")):
+        assert said(judged("units", *lines), "GPU-PERS").verdict == verdict, lines
+    # What status says itself is the state; the journal below it tells how that came.
+    now = (*STATUS, failed, STARTED.format("--uvm-persistence-mode"))
+    assert said(judged("units", *now), "GPU-PERS").verdict == "pass"

@@ -18,7 +18,7 @@ RMI_REFUSED = re.compile(r"\bUnsupported RMI ABI .*")
 # what Trusted Firmware-A's rmmd_main.c said.
 RMM_FAILED = re.compile(
     r"\bRMM (?:config set|activate) failed|\bRMM init failed: -?\d{1,10}|\bUnsupported PAGE_SIZE for RMM|\bGPT Level1 table missing for .*"
-    r"|\bGranule tracking for region isn.{1,6}t fine/conventional.*"
+    r"|\bNo RMM image provided by BL2\b.*|\bGranule tracking for region isn.{1,6}t fine/conventional.*"
 )
 RSI_REFUSED = re.compile(r"\bRME: (?:RMM doesn't support RSI version .*|RSI version \S{1,12} not supported)")
 PFR0 = "/sys/devices/system/cpu/cpu0/regs/identification/id_aa64pfr0_el1"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
+from strongroom.checks import role
 from strongroom.checks.evidence import dotted
 from strongroom.checks.registry import judges
 from strongroom.checks.verdict import CheckVerdict, Finding, failed, noted, passed, unknown, warned
-from strongroom.model.checks import Check
+from strongroom.model.checks import Check, Role
 from strongroom.probe.nvidia import Device
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import version
 
 DRIVER = "/proc/driver/nvidia/version"
 _KERNEL_MODULE = re.compile(r"NVIDIA UNIX .*?Kernel Module\b.*?\s(\d{3}(?:\.\d{1,4}){1,2})\b")
+# src/nvidia/src/kernel/gpu/conf_compute/conf_compute.c: the driver asks this of a GPU only where the kernel is in a TEE.
+_NO_CC_HERE = re.compile(
+    r"\bNVRM: .*\bGPU (?:confidential compute capability is not enabled|does not support confidential compute)\b"
+)
+# kernel-open/nvidia/libspdm_internal_crypt_lib.c: built against a kernel that lacks what it calls, or has it under another name.
+_STUBS = re.compile(r"\blibspdm expects LKCA but found stubs\b")
 _GOOD_DRIVER = "vfio-pci"
 
 
@@ -81,9 +88,12 @@ def protected_pcie(report: HostReport, check: Check) -> Finding:
         return passed("no NVSwitch") if report.section("lspci").complete else unknown(report.section("lspci").why)
     if both := [device.address for device in found if device.ppcie == "on" and device.cc == "on"]:
         return failed(f"{both[0]}: CC and protected PCIe at once", "both")
-    off = [device.address for device in found if device.ppcie == "off"]
+    if not gpus(report):
+        return unknown(report.section("lspci").why)
+    off = [device for device in found if device.ppcie in ("off", "unsupported")]
     if on and off:
-        return failed(f"{off[0]} is off, {on[0]} is on")
+        cause = "firmware" if any(device.ppcie == "unsupported" for device in off) else None
+        return failed(f"{off[0].address} is {off[0].ppcie}, {on[0]} is on", cause)
     untold = [device.address for device in found if device.ppcie is None]
     if untold:
         return unknown(f"{len(untold)} of {len(found)} devices not told: {untold[0]}")
@@ -110,38 +120,33 @@ def driver(report: HostReport, check: Check) -> Finding:
 @judges("GPU-VBIOS")
 def vbios(report: HostReport, check: Check) -> Finding:
     """Parts of the version are hexadecimal."""
-    said = report.smi.get("vbios version")
-    if said is None:
-        return unknown(report.section("nvidia-smi-conf-compute").why)
-    floor = _vbios(str(check.data["floor"]))
-    parsed = [_vbios(one) for one in said.split(", ")]
-    if any(one is None for one in parsed):
-        return unknown(said)
-    old = [one for one in parsed if one is not None and floor is not None and one < floor]
-    return failed(f"{said}, before {check.data['floor']}") if old else passed(said)
+    found, floor = report.smi.vbios, str(check.data["floor"])
+    if not found:
+        return unknown(report.smi.get("vbios version") or report.section("nvidia-smi-conf-compute").why)
+    old = [one for one in found if _hexadecimal(one) < _hexadecimal(floor)]
+    return failed(f"{', '.join(old)}, before {floor}") if old else passed(", ".join(found))
 
 
-def _vbios(text: str) -> tuple[int, ...] | None:
-    parts = text.split(".")
-    if len(parts) != 5 or not all(re.fullmatch(r"[0-9A-Fa-f]{2}", part) for part in parts):
-        return None
-    return tuple(int(part, 16) for part in parts)
+def _hexadecimal(version: str) -> tuple[int, ...]:
+    return tuple(int(part, 16) for part in version.split("."))
 
 
 @judges("GPU-DRV")
 def kernel_driver(report: HostReport, check: Check) -> Finding:
-    """The open kernel module, new enough, and not of a branch that is known to fail."""
+    """The open kernel module, new enough, and not of a branch that is known to fail: by its own file, or by what it said
+    when it was loaded. nvidia-smi tells the version alone."""
     text = report.sysfs.get(DRIVER)
-    match = _KERNEL_MODULE.search(text.splitlines()[0]) if text else None
-    if text is None or match is None:
+    match = _KERNEL_MODULE.search(text.splitlines()[0]) if text else report.log.find(_KERNEL_MODULE)
+    told = match[1] if match else report.smi.driver
+    if told is None:
         return unknown(report.section("sysfs").why)
-    if "Open Kernel Module" not in text:
-        return failed(f"{match[1]}, the proprietary module", "proprietary")
-    if version(match[1]) < check.numbers("floor"):
-        return failed(f"{match[1]}, before {dotted(check.numbers('floor'))}")
-    if reason := check.text("suspect", match[1]):
-        return warned(f"{match[1]}: {reason}")
-    return passed(f"{match[1]}, open")
+    if match and "Open Kernel Module" not in match[0]:
+        return failed(f"{told}, the proprietary module", "proprietary")
+    if version(told) < check.numbers("floor"):
+        return failed(f"{told}, before {dotted(check.numbers('floor'))}")
+    if reason := check.text("suspect", told):
+        return warned(f"{told}: {reason}")
+    return passed(f"{told}, open") if match else unknown(f"{told}; open or proprietary is not told")
 
 
 # Caption of nvidia-smi conf-compute -> what it should say, in small letters.
@@ -150,11 +155,16 @@ _STATE = {"cc environment": "production", "cc gpus ready state": "ready", "devto
 
 @judges("GPU-SMI")
 def guest_state(report: HostReport, check: Check) -> Finding:
-    """On, or off under protected PCIe; for production, ready, without developer tools."""
+    """On, or off under protected PCIe; for production, ready, without developer tools. That nvidia-smi finds no GPU is as it
+    should be on a host, which gave its GPUs away."""
     smi = report.smi
+    told = smi.get("cc state")
+    if told is None and (refused := report.log.find(_NO_CC_HERE)):
+        return failed(refused[0], "off")
+    if smi.refused is not None:
+        return failed(smi.refused, "driver") if role.role(report) is Role.GUEST else unknown(smi.refused)
     if not smi.values:
         return unknown(report.section("nvidia-smi-conf-compute").why)
-    told = smi.get("cc state")
     protected = "protected pcie" in (smi.get("multi-gpu mode") or "").lower()
     if told is not None and told.lower() != "on" and not protected:
         return failed(f"CC is {told}", "off")
@@ -179,16 +189,30 @@ def persistence(report: HostReport, check: Check) -> Finding:
     if unit.command is None:
         return unknown("its command was not read")
     wanted = str(check.data["option"])
-    return passed(f"active with {wanted}") if wanted in unit.command else failed(f"active without {wanted}")
+    if wanted in unit.command:
+        return passed(f"active with {wanted}")
+    # A pager cuts what is longer than the terminal, and puts a mark there or not.
+    last = unit.command.split()[-1].rstrip(">…")
+    if unit.command.endswith((">", "…")) or (last.startswith("--") and wanted.startswith(last)):
+        return unknown(f"its command was cut: {unit.command}")
+    return failed(f"active without {wanted}")
 
 
 @judges("GPU-LKCA")
 def crypto_modules(report: HostReport, check: Check) -> Finding:
     """Linux's own elliptic curves, which the open driver calls."""
+    if stubs := report.log.find(_STUBS):
+        return failed(stubs[0], "stubs")
     missing = [
-        names for names in check.words("modules") if not any(name in report.modules for name in names.split("|"))
+        names
+        for names, option in check.table("modules").items()
+        if not any(name in report.modules for name in names.split("|")) and report.kconfig.get(str(option)) != "y"
     ]
     if not missing:
-        return passed("loaded")
+        return passed("loaded or built in")
+    # What is built in is no module; whether it is cannot be told where the configuration could not be read.
+    unread = report.section("kconfig").reasons
     section = report.section("modules")
-    return failed(f"without {', '.join(missing)}") if section.complete else unknown(section.why)
+    if section.complete and not unread:
+        return failed(f"without {', '.join(missing)}")
+    return unknown("; ".join(unread) if section.complete else section.why)

@@ -22,6 +22,9 @@ VMPL = re.compile(r"\bSEV: SNP running at VMPL(\d)\b")
 SWIOTLB = re.compile(r"\bCan not allocate SWIOTLB buffer.*")
 TSM = "/sys/kernel/config/tsm/report"
 EVENT_LOG = "/sys/kernel/security/tpm0/binary_bios_measurements"
+# drivers/char/tpm/tpm_tis_core.c, which firmware TPMs of hypervisors look like.
+TPM_FAMILY = re.compile(r"\btpm_tis\w{0,8} \S{1,40}: (\d\.\d) TPM \(")
+_TPM2_MAJOR, _TPM2_FAMILY = 2, "2.0"
 CCEL = ("/sys/firmware/acpi/tables/CCEL", "/sys/firmware/acpi/tables/data/CCEL")
 
 
@@ -135,13 +138,18 @@ def event_log(report: HostReport, check: Check) -> Finding:
 
 @judges("G-TPMDEV")
 def tpm(report: HostReport, check: Check) -> Finding:
-    """A TPM 2.0, by its resource manager's device."""
-    if "/dev/tpmrm0" not in report.nodes:
-        return noted("no TPM") if report.lacks("/dev/tpmrm0") else unknown(report.section("devices").why)
-    major = report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")
-    if major is None:
-        return unknown(report.section("sysfs").why)
-    return passed("TPM 2") if major == "2" else failed(f"TPM {major}")
+    """A TPM 2.0, by its resource manager's device: the kernel makes none for an older one (drivers/char/tpm/tpm-chip.c). Its
+    version in sysfs and in the log are the same word."""
+    major, said = number(report.sysfs.get("/sys/class/tpm/tpm0/tpm_version_major")), report.log.find(TPM_FAMILY)
+    if major not in (None, _TPM2_MAJOR):
+        return failed(f"TPM {major}")
+    if said and said[1] != _TPM2_FAMILY:
+        return failed(f"TPM {said[1]}")
+    if "/dev/tpmrm0" in report.nodes:
+        return passed("TPM 2")
+    if report.lacks("/dev/tpmrm0"):
+        return failed("/dev/tpm0 alone: TPM 1.2") if "/dev/tpm0" in report.nodes else noted("no TPM")
+    return passed("TPM 2") if major or said else unknown(report.section("devices").why)
 
 
 @judges("G-TPM")

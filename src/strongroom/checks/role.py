@@ -8,14 +8,17 @@ from strongroom.model.checks import Role
 from strongroom.probe import cpuid
 from strongroom.probe.report import HostReport
 from strongroom.probe.text import bit
+from strongroom.probe.virt import MACHINES
 
 # systemd-detect-virt's words for bare metal and for containers, which say nothing of the machine below.
 _NO_VM = frozenset({"none"})
 _TDX_LEAF = 0x21
 _TDX_NAME = "IntelTDX    "
-# Hyper-V's own leaves: the vendor's name; and like its line in the log, what isolates the guest, in the last digit of EBX
-# (systemd's confidential-virt.c). Below its paravisor, leaf 0x21 is hidden.
-_HYPERVISOR, _ISOLATION_LEAF, _HYPERV = 0x40000000, 0x4000000C, "Microsoft Hv"
+# Hyper-V's TLFS: the hypervisor's name, bit 22 of what it offers (isolation), and which, as in ISOLATION below (systemd's
+# confidential-virt.c). Below its paravisor, leaf 0x21 is hidden.
+_HYPERVISOR, _HYPERV = 0x40000000, "Microsoft Hv"
+_FEATURES_LEAF, _ISOLATES = 0x40000003, 22
+_ISOLATION_LEAF = 0x4000000C
 
 MEMORY_ENCRYPTION = re.compile(
     r"(?:AMD )?Memory Encryption Features active: (?:AMD )?((?:SEV|SEV-ES|SEV-SNP|SME)(?: (?:SEV|SEV-ES|SEV-SNP|SME))*)[\s\"'`.,;)*|]*$"
@@ -29,6 +32,12 @@ TDX_GUEST = re.compile(
 )
 # Of a log that has systemd's lines too; the words are those of systemd-detect-virt --cvm.
 SYSTEMD = re.compile(r"(?:^|: )Detected confidential virtualization (sev|sev-es|sev-snp|tdx|protvirt|cca)\b\.?$")
+# arch/x86/kernel/cpu/hypervisor.c, systemd's manager, and arch/s390/kernel/setup.c: that there is something below, or nothing.
+VIRTUAL = re.compile(
+    r"\bHypervisor detected: \S|(?:^|: )Detected virtualization (?:" + "|".join(sorted(MACHINES)) + r")\b"
+    r"|\bsetup\S{0,8}: Linux is running (?:under KVM|as a (?:z/VM )?guest)\b"
+)
+NATIVE = re.compile(r"\bsetup\S{0,8}: Linux is running natively\b")
 REALM = re.compile(r"\bRME: (?:Using RSI version \d{1,3}\.\d{1,3}|RSI version \d{1,3}\.\d{1,3} advertised)")
 # arch/x86/coco/sev/core.c, sev_show_status: what SEV_STATUS has.
 SEV_STATUS = re.compile(r"\bSEV: Status: (?:[\w-]{1,20} ){0,12}SEV-SNP\b.*")
@@ -50,8 +59,7 @@ def tdx_leaf(report: HostReport) -> bool | None:
         return None
     if leaf is None:
         return False if report.cpuid.beyond(_TDX_LEAF) else None
-    text = b"".join(part.to_bytes(4, "little") for part in (leaf.ebx, leaf.edx, leaf.ecx))
-    return text.decode("latin-1") == _TDX_NAME
+    return cpuid.text(leaf.ebx, leaf.edx, leaf.ecx) == _TDX_NAME
 
 
 def trust_domain(report: HostReport) -> bool:
@@ -67,10 +75,13 @@ def _hyperv(report: HostReport) -> bool:
 
 
 def isolation(report: HostReport) -> str | None:
-    """What Hyper-V says that a guest is isolated by, in systemd's words."""
-    leaf = report.cpuid.leaf(_ISOLATION_LEAF) if _hyperv(report) else None
+    """What Hyper-V says that a guest is isolated by, in systemd's words: by CPUID, or in the log."""
+    features, which = map(report.cpuid.leaf, (_FEATURES_LEAF, _ISOLATION_LEAF))
+    if which is not None and _hyperv(report):
+        isolates = features is None or bit(features.ebx, _ISOLATES)
+        return _ISOLATED.get(f"{which.ebx & 0xF:x}") if isolates else None
     match = report.log.find(ISOLATION)
-    return _ISOLATED.get(f"{leaf.ebx & 0xF:x}" if leaf else match[1] if match else "")
+    return _ISOLATED.get(match[1]) if match else None
 
 
 def kinds(report: HostReport) -> frozenset[str]:
@@ -123,16 +134,18 @@ def hypervisor_bit(report: HostReport) -> bool | None:
     leaf = report.cpuid.leaf(1)
     if leaf is not None:
         return bit(leaf.ecx, 31)
-    return False if flags is not None and report.processor.flags_whole else None
+    # The list of features that other architectures have says nothing of this; every x86 CPU has an FPU.
+    return False if flags is not None and "fpu" in flags and report.processor.flags_whole else None
 
 
 def role(report: HostReport) -> Role | None:
     """Host or guest; None where nothing tells."""
     virt = report.virt.get("vm")
-    virtual = hypervisor_bit(report) or (virt is not None and virt not in _NO_VM)
+    below = report.processor.hypervisor is not None or report.log.find(VIRTUAL) is not None
+    virtual = hypervisor_bit(report) or below or (virt is not None and virt not in _NO_VM)
     if kinds(report) or virtual or encrypted(report):
         return Role.GUEST
     x86 = report.machine in (None, "x86_64") and report.processor.facilities is None
     if x86 and hypervisor_bit(report) is False:
         return Role.HOST
-    return Role.HOST if virt in _NO_VM else None
+    return Role.HOST if virt in _NO_VM or report.log.find(NATIVE) else None

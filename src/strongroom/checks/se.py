@@ -20,10 +20,12 @@ UV = "/sys/firmware/uv"
 
 @judges("SE-FAC")
 def facility(report: HostReport, check: Check) -> Finding:
-    """Facilities are whole words: 158 is also the end of 1158."""
-    found = report.processor.facilities
+    """Facilities are whole words: 158 is also the end of 1158. lscpu shows none, and the machine's type, which may be of
+    before there was such a facility."""
+    found, kind = report.processor.facilities, report.processor.machine_type
     if found is None:
-        return unknown(report.section("cpuinfo").why)
+        older = check.text("older", kind or "")
+        return failed(f"machine type {kind}, a {older}") if older else unknown(report.section("cpuinfo").why)
     wanted = str(check.number("facility"))
     return passed(f"facility {wanted}") if wanted in found else failed(f"no facility {wanted}")
 
@@ -31,10 +33,7 @@ def facility(report: HostReport, check: Check) -> Finding:
 @judges("SE-HOST")
 def host(report: HostReport, check: Check) -> Finding:
     """The kernel's own flag."""
-    value = report.sysfs.get(f"{UV}/prot_virt_host")
-    if value is None:
-        return unknown(report.section("sysfs").why)
-    return passed("prot_virt_host is 1") if value == "1" else failed(f"prot_virt_host is {value}")
+    return _flag(report, "prot_virt_host")
 
 
 @judges("SE-UV")
@@ -61,7 +60,11 @@ def query(report: HostReport, check: Check) -> Finding:
 @judges("SE-GUEST")
 def guest(report: HostReport, check: Check) -> Finding:
     """The guest's kernel runs under the ultravisor."""
-    value = report.sysfs.get(f"{UV}/prot_virt_guest")
+    return _flag(report, "prot_virt_guest")
+
+
+def _flag(report: HostReport, name: str) -> Finding:
+    value = number(report.sysfs.get(f"{UV}/{name}"))
     if value is None:
         return unknown(report.section("sysfs").why)
-    return passed("prot_virt_guest is 1") if value == "1" else failed(f"prot_virt_guest is {value}")
+    return passed(f"{name} is 1") if value == 1 else failed(f"{name} is {value}")

@@ -47,6 +47,8 @@ ASIDS = re.compile(
 SUPPORTED = re.compile(r"\bSEV-ES(?: and SEV-SNP)? supported: (\d{1,6}) ASIDs")
 # What it says of SEV alone is how many ASIDs are not for SEV-ES.
 SEV_SUPPORTED = re.compile(r"\bSEV supported: (\d{1,6}) ASIDs")
+# arch/x86/kernel/cpu/amd.c, arch/x86/kvm/svm/svm.c and, from 5.12 to 6.2, arch/x86/kvm/x86.c: no KVM, whatever SEV is.
+NO_SVM = re.compile(r"\bSVM disabled \(by BIOS\) in MSR_VM_CR\b.*|\bkvm: support for 'kvm_amd' disabled by bios\b")
 
 
 @judges("SEV-CPU")
@@ -246,6 +248,8 @@ def kvm(report: HostReport, check: Check) -> Finding:
     said = [report.snphost.passed(f"{name} enabled in KVM") for name in ("SEV", "SEV-ES")]
     if values["sev"] is None and (None not in said or False in said):  # older ones of sevctl ask for SEV alone
         return passed("snphost: enabled") if all(said) else failed("snphost: not enabled")
+    if values["sev"] is None and (off := report.log.find(NO_SVM)):
+        return failed(off[0], "svm")
     return kvm_said(report, ("", "-ES")) or parameters_on(report, "kvm_amd", ("sev", "sev_es"))
 
 

@@ -81,6 +81,11 @@ KVM_NO = re.compile(
     r"|.*TDX not supported by the host platform.*|.*no TDX private KeyIDs available.*"
     r"|.*requires kvm\.enable_virt_at_load=1.*|.*MAX_VCPU_PER_TD .*smaller than .*)"
 )
+# arch/x86/kernel/cpu/feat_ctl.c, arch/x86/kvm/vmx/vmx.c and, from 5.12 to 6.2, arch/x86/kvm/x86.c: no KVM, whatever TDX is.
+NO_VMX = re.compile(
+    r"\bVMX \((?:out|in)side TXT\) disabled by BIOS\b|\bVMX not enabled \(by BIOS\) in MSR_IA32_FEAT_CTL\b.*"
+    r"|\bkvm: support for 'kvm_intel' disabled by bios\b"
+)
 
 # What such a line says is missing, and which remedy gives it: never tdx=1, for without that KVM asks for nothing.
 KVM_REASONS = (
@@ -285,6 +290,8 @@ def module_version(report: HostReport, check: Check) -> Finding:
 def kvm(report: HostReport, check: Check) -> Finding:
     """KVM's parameter, with its reason where it gave one."""
     found = parameters_on(report, "kvm_intel", ("tdx",))
+    if found.verdict is CheckVerdict.UNKNOWN and (off := report.log.find(NO_VMX)):
+        return failed(off[0], "vmx")
     said = report.log.last(KVM_NO, KVM_YES)
     if said is None:
         return found

@@ -26,7 +26,7 @@ _FACILITY = re.compile(r"^(?:kern|user|daemon|syslog) *: *(?:emerg|alert|crit|er
 _STAMP = re.compile(r"^\s*\[\s*(\d{1,9})\.(\d{1,9})\s*\](?:\s*\[\s*[TC]\d{1,9}\s*\])?\s?")
 # journalctl's short and precise forms, syslog, and journalctl -o short-monotonic once its stamp is off: "host kernel: ".
 _SYSLOG = re.compile(
-    r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel: ?"
+    r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? |\d{4}-\d\d-\d\dT\S{8,40} )?[\w.-]{1,64} kernel(?:\[\d{1,9}\])?: ?"
 )
 
 

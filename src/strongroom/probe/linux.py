@@ -1,4 +1,4 @@
-"""What Linux says of itself: CPU flags, devices, the boot command line, QEMU, clock and resolver."""
+"""What Linux says of itself: CPU flags, devices, the boot command line, QEMU and memory."""
 
 from __future__ import annotations
 
@@ -12,26 +12,38 @@ from strongroom.probe.text import assignments, number, version
 _RELEASE = re.compile(r"\d{1,3}\.\d\S{0,120}")
 _MACHINE = re.compile(r"[a-z][a-z0-9_]{2,15}")
 _SYSTEMS = ("GNU/Linux", "Linux", "unknown")  # what uname -a prints behind the machine
+_FOLDED = re.compile(r"[a-z0-9_\s]{1,512}")
+_ARM = frozenset(
+    ("ARM", "Ampere", "Apple", "Cavium", "FUJITSU", "HiSilicon", "Marvell", "NVIDIA", "Phytium", "Qualcomm")
+)
+_COUNT = re.compile(r"^\s*\d{1,5} (?=[a-z])")  # of uniq -c, which people have count the lines of many CPUs
+_MACHINE_TYPE = re.compile(r"\bmachine = ([0-9A-F]{4})\b")  # of s390's "processor 0: version = FF, ..."
+_PARTITION = "PR/SM"
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
+_FOLDER = re.compile(r"[#$>] (?:sudo )?ls(?: -\w{1,6})?(?: (/[\w/.-]{1,200}?))/?(?: ?\|.*)?$")
+_NAME = r"[A-Za-z][\w.-]{0,63}"
+_NAMES = re.compile(rf"^{_NAME}(?:\s+{_NAME})*$")
+_IN_FOLDER = re.compile(rf"^[bcdl-][rwxsStT-]{{9}}[.+]?\s+\d+ .*\s({_NAME})$")
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"(?:^|[#$%>\u276f] |^➜ .{1,60} )(?:sudo )?cat (/sys/\S{1,200})$")
-# A report of configfs, counted: wc -c of it, or behind a pipe; and a prompt of sh.
+_SHOWN = re.compile(r"(?:^|[#$%>\u276f] |^➜ .{1,60} )(?:sudo )?cat (/(?:sys|proc)/\S{1,200})$")
+_GROUPS = re.compile(r"[#$>] (?:sudo )?(?:ls|find) (?:-\w{1,4} )?(/sys/kernel/iommu_groups)/? ?\| ?wc -l$")
+_NVRM = ("NVRM version: ", "/proc/driver/nvidia/version")  # whose first line is like no other file's
+# A report of configfs, counted: wc -c of it, or behind a pipe.
 _COUNTED = re.compile(r"^(\d{1,9}) (/sys/\S{1,200}/outblob)$")
 _PIPED = re.compile(r"\bcat (/sys/\S{1,200}/outblob) ?\| ?wc -c$")
 # A line of the quote library's configuration: JSON since DCAP 1.11, PCCS_URL= before.
 _PCCS_URL = re.compile(r'^(?:"pccs_url" *: *"|PCCS_URL=)(https?://[^",\s]{1,200})')
-_PROMPT = re.compile(r"^\S{0,80}[#$] ")
-_NAMES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
+_DEVICES = ("sgx_enclave", "sgx_provision", "sgx_vepc", "isgx", "sev", "sev-guest", "tdx_guest", "tpm0", "tpmrm0")
 # In the words of GNU's ls (which differ by its age and the locale), of busybox's and of others.
 _ABSENT = re.compile(
     r"\b(?:ls|stat): [^/]{0,40}?(/[^\s:'\"\u2018\u2019]{1,256})['\"\u2018\u2019]?(?: [^/:]{1,20})?: {0,2}"
     r"(?:No such file or directory|没有那个文件或目录|Datei oder Verzeichnis nicht gefunden|Aucun fichier ou dossier de ce type)"
 )
 _CONTENTS = re.compile(r"^(empty|unread): (/\S{1,256})$")
-_FLAG = re.compile(r"^\s*(?:\d{1,6} )?([a-z][a-z0-9_]{1,40})\s*$")  # grep -o, and uniq -c behind it
+_FLAG = re.compile(r"^\s*([a-z][a-z0-9_]{1,40})\s*$")  # grep -o
 _TDX = re.compile(r"^(CPU supports TDX|No TDX support in CPU) according to /proc/cpuinfo$")
 _QEMU = re.compile(r"QEMU emulator version (\d{1,3}(?:\.\d{1,4}){1,3})")
 _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
@@ -39,7 +51,8 @@ _OBJECT = re.compile(r"^\s{1,4}([a-z][a-z0-9-]{1,60})\s*$")
 
 @dataclass(frozen=True)
 class Cpu:
-    """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them."""
+    """``/proc/cpuinfo`` or ``lscpu``. ``flags`` are those seen; ``flags_whole`` is whether the list is all of them.
+    ``machine_type`` is s390's, ``hypervisor`` the vendor of the one below."""
 
     vendor: str | None = None
     architecture: str | None = None
@@ -52,6 +65,7 @@ class Cpu:
     bugs: frozenset[str] = frozenset()
     microcode: frozenset[str] = frozenset()
     facilities: frozenset[str] | None = None
+    machine_type: str | None = None
     hypervisor: str | None = None
     tdx: bool | None = None
     """Whether the flags have TDX, where only canonical/tdx's system-report.sh says so."""
@@ -72,19 +86,6 @@ class Qemu:
 
     version: tuple[int, ...] | None = None
     objects: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The host's clock: seconds since 1970, whether a time service says it is synchronised, and what it ticks by."""
-
-    seconds: int | None = None
-    synchronised: bool | None = None
-    service: str | None = None
-    source: str | None = None
-    nameservers: tuple[str, ...] = ()
-    options: frozenset[str] = frozenset()
-    resolver_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
     shown = None
     for line in map(str.strip, lines):
         if shown and shown.endswith("/outblob"):
-            found += [f"{shown}_bytes=0"] if _PROMPT.match(line) else []
+            found += [f"{shown}_bytes=0"] if paste.PROMPT.match(line) else []
             shown = None
         if match := _PCCS_URL.match(line):
             line = f"/etc/sgx_default_qcnl.conf:pccs_url={match[1]}"
@@ -130,11 +131,13 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
         elif match := _PIPED.search(line):
             shown = f"{match[1]}_bytes"
             continue
-        elif match := _SHOWN.search(line):
+        elif match := _SHOWN.search(line) or _GROUPS.search(line):
             shown = match[1]
             continue
         elif match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
+        elif line.startswith(_NVRM[0]):
+            line = f"{_NVRM[1]}={line}"
         elif shown and not line.startswith("cat: "):
             line = f"{shown}={line.removeprefix('# ')}"  # a guide has what is printed as a comment
         shown = None
@@ -147,14 +150,15 @@ def cpu(lines: Sequence[str]) -> Cpu:
     found: dict[str, str] = {}
     microcode: list[str] = []
     bare: list[str] = []
-    folded = False
-    for line in lines:
+    folded = ""
+    for line in (_COUNT.sub("", line) for line in lines):
         key, mark, value = line.partition(":")
-        if not mark and folded and line[:1] in (" ", "\t"):
-            found["flags"] = _unfold(found["flags"], line.strip())
+        if not mark and folded and _FOLDED.fullmatch(line):
+            found[folded] = _unfold(found[folded], line.strip())
         elif mark:
-            folded = key.strip().lower() == "flags"
-            found.setdefault(key.strip().lower(), value.strip())
+            name = key.strip().lower()
+            folded = name if name in ("flags", "facilities") and name not in found else ""
+            found.setdefault(name, value.strip())
             if key.strip() == "microcode":
                 microcode.append(value.strip())
         elif match := _FLAG.match(line):
@@ -162,9 +166,12 @@ def cpu(lines: Sequence[str]) -> Cpu:
     listed = found.get("flags") or found.get("features")
     flags = frozenset(listed.split()) if listed is not None else frozenset(bare) if bare else None
     facilities = found.get("facilities")
+    of_first = _MACHINE_TYPE.search(found.get("processor 0", ""))
+    vendor = found.get("vendor_id") or found.get("vendor id")
     return Cpu(
-        vendor=found.get("vendor_id") or found.get("vendor id"),
-        architecture=found.get("architecture"),
+        vendor=vendor,
+        # cpuinfo has no word for it, and lscpu's vendors of Arm CPUs make no others.
+        architecture=found.get("architecture") or ("aarch64" if "cpu implementer" in found or vendor in _ARM else None),
         name=found.get("model name"),
         family=number(found.get("cpu family")),
         model=number(found.get("model")),
@@ -175,29 +182,42 @@ def cpu(lines: Sequence[str]) -> Cpu:
         bugs=frozenset(found.get("bugs", "").split()),
         microcode=frozenset(microcode),
         facilities=None if facilities is None else frozenset(facilities.split()),
-        hypervisor=found.get("hypervisor vendor"),
+        machine_type=of_first[1] if of_first else found.get("machine type"),
+        # A partition of the machine itself is what metal is elsewhere.
+        hypervisor=None if found.get("hypervisor", "").startswith(_PARTITION) else found.get("hypervisor vendor"),
         tdx=next((match[1] == "CPU supports TDX" for line in lines if (match := _TDX.match(line.strip()))), None),
     )
 
 
 def _unfold(text: str, more: str) -> str:
-    """lscpu folds the flags at the terminal's width, in the middle of a word or not: both readings are kept."""
+    """lscpu folds the flags at the terminal's width, and a terminal what is longer than it, in the middle of a word or not:
+    both readings are kept."""
     return f"{text} {text.rpartition(' ')[2]}{more.partition(' ')[0]} {more}"
 
 
 def devices(lines: Sequence[str]) -> dict[str, Node]:
-    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths."""
+    """Device files by path, from ``ls -l`` of files or of /dev, or from a list of paths. Names below the command that lists a
+    folder are that folder's."""
     found: dict[str, Node] = {}
+    folder = None
     for line in lines:
-        if match := _LS.match(line.strip()):
+        if match := _FOLDER.search(line):
+            folder = match[1]
+        elif paste.PROMPT.match(line):
+            folder = None
+        elif match := _LS.match(line.strip()):
             found[match[4]] = Node(match[1], match[2], match[3])
         elif match := _LS_DEV.match(line.strip()):
             found[f"/dev/{match[4]}"] = Node(match[1], match[2], match[3])
         elif all(word.startswith("/dev/") for word in line.split()):
             # A terminal gets them side by side.
             found.update({word: Node() for word in line.split() if word not in found})
-        elif line.strip() in _NAMES:
-            found.setdefault(f"/dev/{line.strip()}", Node())  # ls /dev | grep sgx
+        elif line.strip() in _DEVICES:
+            found.setdefault(f"{folder or '/dev'}/{line.strip()}", Node())  # ls /dev | grep sgx
+        elif folder and (match := _IN_FOLDER.match(line.rstrip())):
+            found.setdefault(f"{folder}/{match[1]}", Node())
+        elif folder and _NAMES.match(line.rstrip()) and not line.startswith("total "):
+            found.update({path: Node() for word in line.split() if (path := f"{folder}/{word}") not in found})
     return found
 
 
@@ -231,20 +251,6 @@ def command_line(lines: Sequence[str], *, whole: bool) -> CommandLine:
         key, mark, value = word.replace('"', "").partition("=")
         options.append((key, value if mark else None))
     return CommandLine(tuple(options), bool(text), whole)
-
-
-def clock(lines: Sequence[str]) -> Clock:
-    """Seconds on a line of their own, ``key=value`` facts, and the resolver's lines."""
-    facts = assignments(line for line in lines if not line.startswith(("nameserver", "options")))
-    seconds = next((number(line) for line in lines if number(line) is not None), number(facts.get("seconds")))
-    servers = [words[1] for line in lines if (words := line.split()) and words[0] == "nameserver" and len(words) > 1]
-    upstream = [words[1] for line in lines if (words := line.split()) and words[0] == "upstream" and len(words) > 1]
-    options = [word for line in lines if line.startswith("options") for word in line.split()[1:]]
-    synchronised = {"yes": True, "no": False}.get(facts.get("synchronised", ""))
-    return Clock(
-        seconds, synchronised, facts.get("service"), facts.get("clocksource"),
-        tuple(dict.fromkeys([*servers, *upstream])), frozenset(options), bool(servers) or "resolver" in facts,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile, takewhile
 
 _TOOLS = "cat|zcat|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
 # A prompt of sh, csh and zsh, or none; a tool's own complaint begins with its name and a colon.
 _PROMPT = r"^(?:[^\"'`]{0,80}?[#$%>] ?|➜ .{1,60} )?(?:sudo )?"
+PROMPT = re.compile(r"^(?:\[\S{1,64}@\S{1,64} [^\]]{1,64}\]|\S{0,80})[#$] ")
+"""The start of a line at which something was typed, whatever it was."""
 _COMMAND = re.compile(rf"{_PROMPT}((?:{_TOOLS})(?:\s[^:].*)?)$")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _CONFIG = re.compile(r"^(?:[^\s:]{1,120}:)?(?:\d{1,6}:)?(?:(CONFIG_\w{1,80})=(.*)|# (CONFIG_\w{1,80}) is not set)\s*$")
@@ -40,7 +43,8 @@ def answers(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def options(lines: Sequence[str]) -> str:
     """The kernel's command line on one line, as it is read, shown at a prompt, folded by a mail, or quoted by the log."""
-    said = [line for _, line in answers(lines)]
+    below = dropwhile(PROMPT.match, (line for _, line in answers(lines)))
+    said = takewhile(lambda line: not PROMPT.match(line), below)
     return _BEFORE_OPTIONS.sub("", " ".join(line.strip() for line in said))
 
 

@@ -91,7 +91,7 @@ s_iomem() {
 
 s_kconfig() {
     options='CONFIG_(KVM_AMD_SEV|CRYPTO_DEV_CCP|CRYPTO_DEV_SP_PSP|AMD_MEM_ENCRYPT|INTEL_TDX_HOST|KVM_INTEL|X86_SGX|X86_SGX_KVM'
-    options="^($options|SEV_GUEST|TDX_GUEST_DRIVER|TSM_REPORTS))="
+    options="^($options|SEV_GUEST|TDX_GUEST_DRIVER|TSM_REPORTS|CRYPTO_ECDSA|CRYPTO_ECDH))="
     file=/boot/config-$release
     if [ -r "$file" ]; then grep -E "$options" "$file"
     elif [ -r "/lib/modules/$release/config" ]; then grep -E "$options" "/lib/modules/$release/config"
@@ -101,7 +101,8 @@ s_kconfig() {
 
 # The log is cut to what the checks look for, and its first line, which tells whether its start was lost.
 words='sev|snp|rmp|ccp |psp|amd-vi|iommu|tdx|x86/tme|mktme|sgx|seam|prot_virt|ultravisor|rme:|rmi abi|memory encryption'
-words="$words|secure encrypt|swiotlb|command line|confidential virtualization|kvm|microcode"
+words="$words|secure encrypt|swiotlb|command line|confidential virtualization|kvm|microcode|hypervisor detected|isolation config"
+words="$words|detected virtualization|linux is running|tpm_tis|libspdm|confidential compute|nvrm: loading|rmm |granule tracking|gpt level1|by bios"
 s_dmesg() {
     log=$(dmesg) || log=
     case ${log%%"$newline"*} in

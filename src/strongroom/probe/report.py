@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from strongroom.probe import clock as clocks
 from strongroom.probe import cpuid as cpuids
 from strongroom.probe import dmesg, efivar, linux, nvidia, paste
 from strongroom.probe import firmware as psp
@@ -82,7 +83,7 @@ class HostReport:
     registration: efivar.Registration = field(default_factory=efivar.Registration)
     sysctl: Mapping[str, str] = field(default_factory=dict)
     virt: Mapping[str, str] = field(default_factory=dict)
-    clock: linux.Clock = field(default_factory=linux.Clock)
+    clock: clocks.Clock = field(default_factory=clocks.Clock)
     arrived: int | None = None
     sections: Mapping[str, Section] = field(default_factory=dict)
 
@@ -170,7 +171,7 @@ class HostReport:
             contents=linux.contents(lines("devices")),
             ram=linux.memory(lines("iomem")),
             dmi=assignments(lines("dmi")),
-            units=systemd.units(lines("units")),
+            units=systemd.parse(lines("units")),
             qemu=linux.qemu(lines("qemu")),
             firmware_files=frozenset(lines("firmware-files")),
             gpus=nvidia.merge(nvidia.tools(lines("nvidia-gpu-tools")), nvidia.lspci(lines("lspci"))),
@@ -181,7 +182,7 @@ class HostReport:
             registration=efivar.registration(efivar.parse(lines("efivars")), (*lines("efivars"), *lines("units"))),
             sysctl=assignments(lines("sysctl")),
             virt=virts.parse(lines("virt")),
-            clock=linux.clock(lines("time")),
+            clock=clocks.parse(lines("time")),
             arrived=number(assignments(lines("controller")).get("arrived")),
             sections=found,
         )

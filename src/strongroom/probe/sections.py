@@ -21,6 +21,8 @@ _HEADING = re.compile(r"^== ([a-z][a-z0-9-]*)$")
 END = "#end"
 RECORD = "\x1e"
 """What the probe ends a line with, so that all of its output travels as one."""
+_CODE = 4
+"""By how many blanks Markdown indents code."""
 _MARKERS = ("#cut", "#unreadable:", "#source:", "#filter:")
 
 
@@ -43,8 +45,9 @@ class Section:
 _QUOTE = re.compile(r"^(?:> ?)+")
 # With its escape; as a terminal or a site shows that; and grep's colours where it was lost.
 _COLOUR = re.compile(r"(?:\x1b|\^\[|\ufffd)\[[0-9;]*[A-Za-z]|\[(?:\d\d;\d\d)?m\[K")
-# What pages of the web put in place of a blank, or between letters.
-_BLANKS = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u200b": None, "\ufeff": None})
+_MARGIN = re.compile(r"[ \t]*")
+# What a page puts where blanks were, and at the start of a file or within a word.
+_UNSEEN = {0xA0: " ", 0x2007: " ", 0x202F: " ", 0x200B: None, 0xFEFF: None}
 
 
 def clean(line: str) -> str:
@@ -53,14 +56,19 @@ def clean(line: str) -> str:
     text = line.rstrip("\r\n")
     if "[K" not in text and (text.isprintable() or text.replace("\t", " ").isprintable()):
         return text
-    text = _COLOUR.sub("", text).translate(_BLANKS)
+    text = _COLOUR.sub("", text).translate(_UNSEEN)
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
 
 
 def _unquoted(lines: list[str]) -> list[str]:
-    """Without the marks of a quotation, where all lines have them: what was pasted into a thread is."""
-    quoted = all(line.startswith(">") for line in lines if line.strip())
-    return [_QUOTE.sub("", line) for line in lines] if quoted else lines
+    """Without the marks of a quotation, and without the margin of a block of code, where all lines have them: what was pasted
+    into a thread is."""
+    if all(line.startswith(">") for line in lines if line.strip()):
+        lines = [_QUOTE.sub("", line) for line in lines]
+    margins = [match[0] for line in lines if line.strip() and (match := _MARGIN.match(line))]
+    margin = min(margins, key=len, default="")
+    indented = len(margin.expandtabs()) >= _CODE and all(one.startswith(margin) for one in margins)
+    return [line.removeprefix(margin) for line in lines] if indented else lines
 
 
 def split(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:

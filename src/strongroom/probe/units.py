@@ -1,4 +1,4 @@
-"""Units of systemd: as the probe shows them, as ``systemctl`` prints them, or only their journal."""
+"""systemd's units: what systemctl shows of them, and what their journal says."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ _FAILED = re.compile(
     r"^([\w@:.-]{1,120}\.service): (?:Failed with result|Unit entered failed state|Start request repeated)"
 )
 _JOB_FAILED = re.compile(r"^Job for ([\w@:.-]{1,120}\.service) failed\b")
-_STARTED = re.compile(r"^Started (?:([\w@:.-]{1,120}\.service) - )?")
+_STARTED = re.compile(r"^Started (?:([\w@:.-]{1,120}\.service)\b)?")
+_STOPPED = re.compile(r"^Stopped ([\w@:.-]{1,120}\.service)\b")
 _QGS = re.compile(r"^(?:tee_att_\w{1,40} return |\[get_platform_quote_cert_data \S{0,20}td_ql_logic)")
 _STATUS = re.compile(r"status=(\d{1,3})/")
+# What status shows of a command: as it was started, or below the unit's cgroup.
+_COMMAND = re.compile(
+    r"^\s*Process: \d{1,9} ExecStart=(/\S.{0,400}?)(?: \(code=|$)|^\s*[│├└─|`-]{1,4}\s?\d{1,9} (/\S.{0,400})$"
+)
+_MORE = re.compile(r"^\s*(?:\S{1,40} )?--[a-z]")  # of a command that a terminal folded, between two words or within one
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Unit:
         return f"{self.active} ({self.sub})" if self.sub else str(self.active)
 
 
-def units(lines: Sequence[str]) -> dict[str, Unit]:
+def parse(lines: Sequence[str]) -> dict[str, Unit]:
     """Units from ``systemctl show`` blocks (``Id=`` begins one, ``Log=`` is a line of its journal), from ``status`` or
     ``list-units`` text, or from the journal alone."""
     shown: dict[str, dict[str, list[str]]] = {}
@@ -58,6 +64,10 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
         if asked and re.fullmatch(r"[a-z]{2,20}", line.strip()):
             shown.setdefault(asked, {}).setdefault("ActiveState", [line.strip()])
         asked = f"{match[1]}.service" if (match := _IS_ACTIVE.search(line.rstrip())) else None
+        if current is not None and (match := _COMMAND.match(line)):
+            current.setdefault("Command", [match[1] or match[2]])
+        elif current is not None and "Command" in current and _MORE.match(line):
+            current["Command"].append(line.strip())
         if match := _UNIT.match(line.strip()):
             current = shown.setdefault(match[1], {})
         elif line.startswith("Id="):
@@ -98,7 +108,7 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
             active=_first(fields, "ActiveState") or _first(fields, "Journal"),
             sub=_first(fields, "SubState"),
             status=number(_first(fields, "ExecMainStatus")),
-            command=_first(fields, "Command"),
+            command=_unfold(fields["Command"]) if "Command" in fields else None,
             log=tuple(fields.get("Log", ())),
         )
         for name, fields in shown.items()
@@ -106,15 +116,21 @@ def units(lines: Sequence[str]) -> dict[str, Unit]:
 
 
 def _systemd(text: str, shown: dict[str, dict[str, list[str]]], current: dict[str, list[str]] | None) -> None:
-    """A line of systemd's own: what failed last, unless it was started since, which tells nothing of how it is now."""
-    if match := _FAILED.match(text):
-        shown.setdefault(match[1], {})["Journal"] = ["failed"]
-    elif match := _STARTED.match(text):
+    """A line of systemd's own: what failed or was stopped last. That it was started since tells nothing of how it is now."""
+    for pattern, state in ((_FAILED, "failed"), (_STOPPED, "inactive")):
+        if match := pattern.match(text):
+            shown.setdefault(match[1], {})["Journal"] = [state]
+    if match := _STARTED.match(text):
         for name, fields in shown.items():
             if match[1] in (None, name):
                 fields.pop("Journal", None)
     if current is not None:
         current.setdefault("Log", []).append(text)
+
+
+def _unfold(parts: Sequence[str]) -> str:
+    """Both readings of a command that was folded; of any other, itself."""
+    return " ".join(dict.fromkeys((" ".join(parts), "".join(parts))))
 
 
 def _first(fields: Mapping[str, Sequence[str]], key: str) -> str | None:
