@@ -151,6 +151,14 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="no YAML"):
             lockfile.load(tmp_path / "bad.lock")
 
+    @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
+    def test_one_nested_as_no_lock_is_does_not_end_the_process(self, tmp_path: Path, text: str) -> None:
+        """libyaml composes a document by calling itself, and the stack ends before Python is asked."""
+        (tmp_path / "deep.lock").write_text(text)
+        with pytest.raises(ConfigError, match="is no YAML: nested deeper than 100 levels") as caught:
+            lockfile.load(tmp_path / "deep.lock")
+        assert "\n" not in str(caught.value)
+
     def test_any_other_order_is_refused(self) -> None:
         entries = list(lockfile.load().artifacts)
         shuffled = random.Random(7).sample(entries, len(entries))
