@@ -32,6 +32,21 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({"kubernetes": {"cnni": "ptp"}}, {}, ["kubernetes.cnni: unknown key", "did you mean 'cni'"]),
         ({"claim": "confidental"}, {}, ["claim: found 'confidental'", "did you mean 'confidential'"]),
         ({"mode": "confidential-container"}, {}, ["mode: found 'confidential-container'", "'confidential-containers'"]),
+        *[
+            # Whom one was offered would be refused it next.
+            ({"mode": mode}, {}, [f"mode: found {mode!r}, allowed is 'confidential-containers' in this version"])
+            for mode in ("confidential-vms", "confidential-cluster", 5)
+        ],
+        *[
+            ({key: "a\0b"}, {}, [f"{key}: found 'a\\x00b', allowed is a path, which has no null byte in it"])
+            for key in ("bundle", "kubeconfig")
+        ],
+        ({"network": {"ca_file": "\0"}}, {}, ["network.ca_file: found '\\x00', allowed is a path"]),
+        (
+            {"network": {"proxy": {"http": "file:\0"}}},
+            {},
+            ["network.proxy.http: found 'file:\\x00', allowed is env:NAME"],
+        ),
         ({"kubernetes": {"pod_cidr": "10.0.0.0/8"}}, {}, ["10.0.0.1 lies in kubernetes.pod_cidr"]),
         ({"kubernetes": {"cni": "cillium"}}, {}, ["kubernetes.cni: found 'cillium'", "did you mean 'cilium'"]),
         (
