@@ -89,6 +89,27 @@ def test_an_unreachable_host(tmp_path: Path, bundle: Path) -> None:
     assert "strongroom: cp1: cannot connect:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such private key file"), (b"no key", "Invalid private key file"), (b"\xab\xff", "is no text")],
+)
+def test_a_private_key_that_is_none_is_a_line_of_its_host(
+    tmp_path: Path, bundle: Path, content: bytes | None, said: str
+) -> None:
+    """For pyinfra that is no failed connection: its error went past all others' handlers."""
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_bytes(content)
+    file = inventory(tmp_path, bundle, port=free_port(), host=f', "ssh_key": "{key}"')
+    for verb in ("preflight", "plan", "apply"):
+        done = strongroom(verb, file)
+        assert done.returncode == 1
+        (line,) = [one for one in done.stderr.splitlines() if one.startswith("strongroom:")]
+        assert line.startswith("strongroom: cp1: cannot connect: ")
+        assert said in line
+    assert "ssh_key" in done.stderr
+
+
 def test_a_flipped_byte_in_the_bundle_stops_before_anything_connects(tmp_path: Path, bundle: Path) -> None:
     file = bundle / "artifacts" / "runc"
     file.write_bytes(b"A" + file.read_bytes()[1:])
