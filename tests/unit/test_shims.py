@@ -137,6 +137,10 @@ def test_each_host_gets_the_shims_of_its_platform() -> None:
         (("qemu-snp",), ("snp", "none"), {}, ["host w2: platform: none, and none of runtime.shims (qemu-snp)"]),
         (("qemu-nvidia-gpu-snp",), ("snp",), {}, ["shim qemu-nvidia-gpu-snp needs gpu"]),
         (
+            ("qemu-nvidia-gpu-snp", "qemu-nvidia-gpu-tdx-runtime-rs"), ("gpu", "gpu"), {},
+            ["qemu-nvidia-gpu-snp and qemu-nvidia-gpu-tdx-runtime-rs are for the same hosts", "no CPU has snp and tdx"],
+        ),
+        (
             ("qemu-snp-debug",), ("snp",), {"claim": "confidential"},
             ["qemu-snp-debug opens the guest's debug console to the host", "take qemu-snp, or claim none"],
         ),
@@ -257,7 +261,7 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
         "component containerd 1", "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
         "component kata 4.1.0", "link /opt/kata", "file /etc/containerd/config.toml",
         "file /etc/containerd/conf.d/10-strongroom.toml", "file /etc/systemd/system/containerd.service",
-        "files of network settings", "unit containerd.service", "image example/pause:1", "note of the former versions",
+        "files of network settings", "unit containerd.service", "files of snapshotters", "image example/pause:1", "note of the former versions",
         "versions of the runtime", "pods on /opt/strongroom",
     ]  # fmt: skip
     assert runtime_class(KNOWN["qemu-coco-dev"]) == {
