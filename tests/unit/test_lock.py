@@ -388,6 +388,22 @@ class TestPublishersSums:
         assert told in str(done.exception)
         assert not lockfile.load(file).artifacts[0].pinned
 
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [(b"\n<!DOCTYPE HTML><title>Log in", "is a page for a browser, and no file"), (b"", "is empty")],
+    )
+    def test_what_a_portal_answers_is_not_pinned(
+        self, server: Server, tmp_path: Path, body: bytes, told: str
+    ) -> None:
+        """Kata's releases have no sums file that would contradict it."""
+        server.replies["/runc.amd64"] = Reply(body)
+        content = self.content(server)
+        del content["artifacts"][0]["sums"]
+        file = write(tmp_path, content)
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert f"{server.url}/runc.amd64: {told}" in str(done.exception)
+        assert not lockfile.load(file).artifacts[0].pinned
+
     def test_what_both_say_is_pinned_and_told(self, server: Server, tmp_path: Path) -> None:
         server.replies["/sums"] = Reply(f"{DATA_SHA}  runc.amd64\n".encode())
         file = write(tmp_path, self.content(server))

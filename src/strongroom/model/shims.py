@@ -48,6 +48,10 @@ class Shim(Frozen):
     nfd_selector: dict[str, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     annotations: tuple[str, ...] = ("io.katacontainers.*",)
+    container_annotations: tuple[str, ...] = Field(
+        ("io.kubernetes.container.terminationMessage*",),
+        description="by which an agent that shares no files with the host knows the termination message's (kata-deploy 4.1.0)",
+    )
     snapshotter: str | None = Field(
         None, description="containerd's snapshotter that it is made for, where not the default"
     )
