@@ -392,9 +392,7 @@ class TestPublishersSums:
         ("body", "told"),
         [(b"\n<!DOCTYPE HTML><title>Log in", "is a page for a browser, and no file"), (b"", "is empty")],
     )
-    def test_what_a_portal_answers_is_not_pinned(
-        self, server: Server, tmp_path: Path, body: bytes, told: str
-    ) -> None:
+    def test_what_a_portal_answers_is_not_pinned(self, server: Server, tmp_path: Path, body: bytes, told: str) -> None:
         """Kata's releases have no sums file that would contradict it."""
         server.replies["/runc.amd64"] = Reply(body)
         content = self.content(server)

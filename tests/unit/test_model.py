@@ -67,6 +67,25 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({"host": {"hugepages": True}}, {}, ["host.hugepages: found True, allowed is a whole number"]),
         ({"runtime": {"shims": "qemu"}}, {}, ["runtime.shims: found 'qemu', allowed is a list"]),
         ({"runtime": {"shims": []}}, {}, ["runtime.shims: found [], allowed is a list of 1 or more"]),
+        *[
+            (
+                {"runtime": {"settings": {"qemu": {"kernel_params": [word]}}}},
+                {},
+                [f"kernel_params.0: found {word!r}, allowed is one word of printable ASCII, without blanks"],
+            )
+            for word in ("a b", "", 'a"b')
+        ],
+        (
+            {"runtime": {"settings": {"qemu": {"kernel_params": ["x" * 257]}}}},
+            {},
+            ["kernel_params.0: found 'xxx", "xxx', allowed is text of up to 256 characters"],
+        ),
+        ({"network": {"ca_file": ""}}, {}, ["network.ca_file: found '', allowed is text of 1 or more characters"]),
+        (
+            {"network": {"mirrors": {"Docker IO": []}}},
+            {},
+            ["found 'Docker IO', allowed is a registry, HOST or HOST:PORT"],
+        ),
         ({"runtime": "kata"}, {}, ["runtime: found 'kata', allowed is a table of keys"]),
         ({"name": "Not A Label"}, {}, ["cluster: name: found 'Not A Label'"]),
         ({}, {"w1": (["workers"], {"address": "10.0.0.1"})}, ["host w1: address: 10.0.0.1 is cp1's as well"]),

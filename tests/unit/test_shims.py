@@ -128,6 +128,10 @@ def test_each_host_gets_the_shims_of_its_platform() -> None:
     [
         (("qemu-snpp",), ("snp",), {}, ["runtime.shims: found 'qemu-snpp'", "did you mean 'qemu-snp'?"]),
         (("cloud-hypervisor",), ("none",), {}, ["found 'cloud-hypervisor', allowed are clh,"]),
+        (("cloud-hypervisor",), ("none",), {}, ["did you mean 'clh-runtime-rs'?"]),
+        (("firecracker",), ("none",), {}, ["did you mean 'fc'?"]),
+        (("qemu-sev",), ("sev",), {}, ["found 'qemu-sev', allowed are clh,", "NAME-debug; Kata 4.1 has it no more"]),
+        (("qemu-cca-debug",), ("cca",), {}, ["NAME-debug; Kata 4.1 has it no more"]),
         (("clh-tdx",), ("tdx",), {}, ["found 'clh-tdx': Cloud Hypervisor has no TEE", "did you mean 'qemu-tdx'?"]),
         (("clh-snp-runtime-rs",), ("snp",), {}, ["Cloud Hypervisor has no TEE", "'qemu-snp-runtime-rs'?"]),
         (("clh",), ("snp",), {}, ["host w1: platform: snp, and its shims (clh) are Cloud Hypervisor's", "qemu-snp"]),

@@ -194,7 +194,8 @@ class Client:
                 found = _receive(response, start, None, url, "")
             if start.kept.lstrip().lower().startswith((b"<!doctype html", b"<html")):
                 raise StrongroomError(
-                    f"{url}: is a page for a browser, and no file", hint="does a proxy, or a portal, answer in its place?"
+                    f"{url}: is a page for a browser, and no file",
+                    hint="does a proxy, or a portal, answer in its place?",
                 )
             if not start.kept:
                 raise StrongroomError(f"{url}: is empty")

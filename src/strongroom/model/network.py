@@ -65,9 +65,15 @@ def _bypass(name: str) -> str:
     return name
 
 
+def _registry(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", name):
+        raise ValueError("a registry, HOST or HOST:PORT in small letters, as docker.io")
+    return name
+
+
 ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 MirrorUrl = Annotated[str, AfterValidator(_mirror)]
-Registry = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$")]
+Registry = Annotated[str, AfterValidator(_registry)]
 
 
 class Proxy(Frozen):
