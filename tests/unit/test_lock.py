@@ -159,6 +159,14 @@ class TestRefusals:
             lockfile.load(tmp_path / "deep.lock")
         assert "\n" not in str(caught.value)
 
+    def test_a_few_lines_that_stand_for_a_milliard_are_refused(self, tmp_path: Path) -> None:
+        """The line that says what was found would never have come to its end."""
+        rows = ["a0: &a0 [x]", *(f"a{one}: &a{one} [{', '.join([f'*a{one - 1}'] * 10)}]" for one in range(1, 12))]
+        (tmp_path / "bomb.lock").write_text("\n".join([*rows, "default: *a11", "artifacts: []"]))
+        with pytest.raises(ConfigError, match=r"is no YAML: an alias, which has no place here in .*line 2") as caught:
+            lockfile.load(tmp_path / "bomb.lock")
+        assert "\n" not in str(caught.value)
+
     def test_any_other_order_is_refused(self) -> None:
         entries = list(lockfile.load().artifacts)
         shuffled = random.Random(7).sample(entries, len(entries))
