@@ -45,7 +45,7 @@ case "$*" in
         printf 'LoadState=loaded\nActiveState=%s\nUnitFileState=%s\nNeedDaemonReload=no\n' $s $f;;
     enable*) touch $R/run/enabled;;
     disable*) rm -f $R/run/enabled $R/run/started;;
-    start*|restart*) echo "$1" >> $R/run/orders; date +@%s.%N > $R/run/started;;
+    start*|restart*|try-restart*) echo "$1" >> $R/run/orders; date +@%s.%N > $R/run/started;;
 esac
 """
 CTR = r"""

@@ -161,6 +161,7 @@ def test_what_pyinfra_gets(tmp_path: Path) -> None:
         ("all: {hosts: {[a]: }}", "hosts.yml:1: found a list or keys for a key"),
         ("all: {hosts: {a: }", "hosts.yml:1: not YAML: "),
         ("all: *nobody", "hosts.yml:1: not YAML: found undefined alias"),
+        ("{a: " * 5000, "hosts.yml: nested deeper than any inventory is"),
         (
             "all:\n  hosts:\n    - a\n    - b\n",
             "group all: hosts: found a list, allowed are keys; end each line with a colon",

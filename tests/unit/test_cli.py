@@ -77,6 +77,35 @@ def test_an_unknown_key(tmp_path: Path, bundle: Path) -> None:
     assert "did you mean 'kubernetes'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("of_all", "said"),
+    [
+        ("control_plane", "group workers: w1 is not among the hosts of all, which names every host that there is"),
+        ("[]", "group control_plane: cp1 is not among the hosts of all"),
+        ('["cp1"]', "group workers: w1 is not among the hosts of all"),
+    ],
+)
+def test_a_host_that_is_not_in_all_is_not_left_out_in_silence(tmp_path: Path, of_all: str, said: str) -> None:
+    """pyinfra makes the hosts of `all` alone; without its worker a cluster's pods would go to the control plane."""
+    file = tmp_path / "inventory.py"
+    file.write_text(
+        'control_plane = [("cp1", {"address": "10.0.0.1"})]\nworkers = [("w1", {"address": "10.0.0.2"})]\n'
+        f'all = ({of_all}, {{"cluster": {{"name": "x", "claim": "none"}}}})\n'
+    )
+    done = strongroom("plan", file)
+    assert done.returncode == 2
+    assert f"strongroom: {file}: {said}" in done.stderr
+    assert "all = (control_plane + workers, {…})" in done.stderr
+
+
+def test_an_inventory_without_hosts(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.py"
+    file.write_text('all = ([], {"cluster": {"name": "x", "claim": "none"}})\n')
+    done = strongroom("plan", file)
+    assert done.returncode == 2
+    assert f"strongroom: {file}: no hosts" in done.stderr
+
+
 def test_a_waiver_of_no_check(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("preflight", inventory(tmp_path, bundle, cluster=', "waive": {"snp-cgf": "VLEKs come later"}'))
     assert done.returncode == 2
@@ -87,6 +116,27 @@ def test_an_unreachable_host(tmp_path: Path, bundle: Path) -> None:
     done = strongroom("apply", inventory(tmp_path, bundle, port=free_port()))
     assert done.returncode == 1
     assert "strongroom: cp1: cannot connect:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such private key file"), (b"no key", "Invalid private key file"), (b"\xab\xff", "is no text")],
+)
+def test_a_private_key_that_is_none_is_a_line_of_its_host(
+    tmp_path: Path, bundle: Path, content: bytes | None, said: str
+) -> None:
+    """For pyinfra that is no failed connection: its error went past all others' handlers."""
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_bytes(content)
+    file = inventory(tmp_path, bundle, port=free_port(), host=f', "ssh_key": "{key}"')
+    for verb in ("preflight", "plan", "apply"):
+        done = strongroom(verb, file)
+        assert done.returncode == 1
+        (line,) = [one for one in done.stderr.splitlines() if one.startswith("strongroom:")]
+        assert line.startswith("strongroom: cp1: cannot connect: ")
+        assert said in line
+    assert "ssh_key" in done.stderr
 
 
 def test_a_flipped_byte_in_the_bundle_stops_before_anything_connects(tmp_path: Path, bundle: Path) -> None:

@@ -74,6 +74,7 @@ HANDLER = {
     "runtime_path": SHIM.runtime_path,
     "privileged_without_host_devices": True,
     "pod_annotations": ["io.katacontainers.*"],
+    "container_annotations": ["io.kubernetes.container.terminationMessage*"],
     "options": {"ConfigPath": SHIM.config_path},
 }
 # `ctr version` of containerd (cmd/ctr/commands/version): the client's lines first.

@@ -151,6 +151,22 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="no YAML"):
             lockfile.load(tmp_path / "bad.lock")
 
+    @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
+    def test_one_nested_as_no_lock_is_does_not_end_the_process(self, tmp_path: Path, text: str) -> None:
+        """libyaml composes a document by calling itself, and the stack ends before Python is asked."""
+        (tmp_path / "deep.lock").write_text(text)
+        with pytest.raises(ConfigError, match="is no YAML: nested deeper than 100 levels") as caught:
+            lockfile.load(tmp_path / "deep.lock")
+        assert "\n" not in str(caught.value)
+
+    def test_a_few_lines_that_stand_for_a_milliard_are_refused(self, tmp_path: Path) -> None:
+        """The line that says what was found would never have come to its end."""
+        rows = ["a0: &a0 [x]", *(f"a{one}: &a{one} [{', '.join([f'*a{one - 1}'] * 10)}]" for one in range(1, 12))]
+        (tmp_path / "bomb.lock").write_text("\n".join([*rows, "default: *a11", "artifacts: []"]))
+        with pytest.raises(ConfigError, match=r"is no YAML: an alias, which has no place here in .*line 2") as caught:
+            lockfile.load(tmp_path / "bomb.lock")
+        assert "\n" not in str(caught.value)
+
     def test_any_other_order_is_refused(self) -> None:
         entries = list(lockfile.load().artifacts)
         shuffled = random.Random(7).sample(entries, len(entries))
@@ -378,6 +394,20 @@ class TestPublishersSums:
         file = write(tmp_path, self.content(server))
         done = CliRunner().invoke(app, ["update", "--lock", str(file)])
         assert told in str(done.exception)
+        assert not lockfile.load(file).artifacts[0].pinned
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [(b"\n<!DOCTYPE HTML><title>Log in", "is a page for a browser, and no file"), (b"", "is empty")],
+    )
+    def test_what_a_portal_answers_is_not_pinned(self, server: Server, tmp_path: Path, body: bytes, told: str) -> None:
+        """Kata's releases have no sums file that would contradict it."""
+        server.replies["/runc.amd64"] = Reply(body)
+        content = self.content(server)
+        del content["artifacts"][0]["sums"]
+        file = write(tmp_path, content)
+        done = CliRunner().invoke(app, ["update", "--lock", str(file)])
+        assert f"{server.url}/runc.amd64: {told}" in str(done.exception)
         assert not lockfile.load(file).artifacts[0].pinned
 
     def test_what_both_say_is_pinned_and_told(self, server: Server, tmp_path: Path) -> None:

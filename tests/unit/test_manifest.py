@@ -39,6 +39,7 @@ def test_empty_documents_do_not_count() -> None:
     ("text", "told"),
     [
         ("a: [", "is no YAML"),
+        ("[" * 50_000, "nested deeper than 100 levels"),
         ("", "has no Kubernetes objects"),
         ("- a", "document 1 is no Kubernetes object"),
         ("kind: A\nmetadata: {name: a}", "document 1"),

@@ -32,6 +32,21 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({"kubernetes": {"cnni": "ptp"}}, {}, ["kubernetes.cnni: unknown key", "did you mean 'cni'"]),
         ({"claim": "confidental"}, {}, ["claim: found 'confidental'", "did you mean 'confidential'"]),
         ({"mode": "confidential-container"}, {}, ["mode: found 'confidential-container'", "'confidential-containers'"]),
+        *[
+            # Whom one was offered would be refused it next.
+            ({"mode": mode}, {}, [f"mode: found {mode!r}, allowed is 'confidential-containers' in this version"])
+            for mode in ("confidential-vms", "confidential-cluster", 5)
+        ],
+        *[
+            ({key: "a\0b"}, {}, [f"{key}: found 'a\\x00b', allowed is a path, which has no null byte in it"])
+            for key in ("bundle", "kubeconfig")
+        ],
+        ({"network": {"ca_file": "\0"}}, {}, ["network.ca_file: found '\\x00', allowed is a path"]),
+        (
+            {"network": {"proxy": {"http": "file:\0"}}},
+            {},
+            ["network.proxy.http: found 'file:\\x00', allowed is env:NAME"],
+        ),
         ({"kubernetes": {"pod_cidr": "10.0.0.0/8"}}, {}, ["10.0.0.1 lies in kubernetes.pod_cidr"]),
         ({"kubernetes": {"cni": "cillium"}}, {}, ["kubernetes.cni: found 'cillium'", "did you mean 'cilium'"]),
         (
@@ -52,6 +67,25 @@ def test_a_good_inventory_knows_its_roles() -> None:
         ({"host": {"hugepages": True}}, {}, ["host.hugepages: found True, allowed is a whole number"]),
         ({"runtime": {"shims": "qemu"}}, {}, ["runtime.shims: found 'qemu', allowed is a list"]),
         ({"runtime": {"shims": []}}, {}, ["runtime.shims: found [], allowed is a list of 1 or more"]),
+        *[
+            (
+                {"runtime": {"settings": {"qemu": {"kernel_params": [word]}}}},
+                {},
+                [f"kernel_params.0: found {word!r}, allowed is one word of printable ASCII, without blanks"],
+            )
+            for word in ("a b", "", 'a"b')
+        ],
+        (
+            {"runtime": {"settings": {"qemu": {"kernel_params": ["x" * 257]}}}},
+            {},
+            ["kernel_params.0: found 'xxx", "xxx', allowed is text of up to 256 characters"],
+        ),
+        ({"network": {"ca_file": ""}}, {}, ["network.ca_file: found '', allowed is text of 1 or more characters"]),
+        (
+            {"network": {"mirrors": {"Docker IO": []}}},
+            {},
+            ["found 'Docker IO', allowed is a registry, HOST or HOST:PORT"],
+        ),
         ({"runtime": "kata"}, {}, ["runtime: found 'kata', allowed is a table of keys"]),
         ({"name": "Not A Label"}, {}, ["cluster: name: found 'Not A Label'"]),
         ({}, {"w1": (["workers"], {"address": "10.0.0.1"})}, ["host w1: address: 10.0.0.1 is cp1's as well"]),

@@ -296,6 +296,9 @@ def test_hosts_that_do_not_answer_are_reported_and_end_with_1(tmp_path: Path) ->
         ["strongroom", "w1", "cannot connect"],
     ]
     assert all("cannot connect" in host["unreachable"] for host in json.loads(done.stdout)["hosts"])
+    done = strongroom("preflight", inventory)
+    assert "w1: not read: cannot connect" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.endswith(" ")] == []
 
 
 @pytest.mark.parametrize(

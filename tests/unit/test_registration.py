@@ -125,6 +125,7 @@ def test_merged_into_1_7_and_given_back_to_the_byte(host: Host) -> None:
         "runtime_path": SHIM.runtime_path,
         "privileged_without_host_devices": True,
         "pod_annotations": ["io.katacontainers.*"],
+        "container_annotations": ["io.kubernetes.container.terminationMessage*"],
         "options": {"ConfigPath": SHIM.config_path},
     }
     assert not host.drop_in.exists()

@@ -128,6 +128,10 @@ def test_each_host_gets_the_shims_of_its_platform() -> None:
     [
         (("qemu-snpp",), ("snp",), {}, ["runtime.shims: found 'qemu-snpp'", "did you mean 'qemu-snp'?"]),
         (("cloud-hypervisor",), ("none",), {}, ["found 'cloud-hypervisor', allowed are clh,"]),
+        (("cloud-hypervisor",), ("none",), {}, ["did you mean 'clh-runtime-rs'?"]),
+        (("firecracker",), ("none",), {}, ["did you mean 'fc'?"]),
+        (("qemu-sev",), ("sev",), {}, ["found 'qemu-sev', allowed are clh,", "NAME-debug; Kata 4.1 has it no more"]),
+        (("qemu-cca-debug",), ("cca",), {}, ["NAME-debug; Kata 4.1 has it no more"]),
         (("clh-tdx",), ("tdx",), {}, ["found 'clh-tdx': Cloud Hypervisor has no TEE", "did you mean 'qemu-tdx'?"]),
         (("clh-snp-runtime-rs",), ("snp",), {}, ["Cloud Hypervisor has no TEE", "'qemu-snp-runtime-rs'?"]),
         (("clh",), ("snp",), {}, ["host w1: platform: snp, and its shims (clh) are Cloud Hypervisor's", "qemu-snp"]),
@@ -136,6 +140,10 @@ def test_each_host_gets_the_shims_of_its_platform() -> None:
         (("qemu-snp",), ("none", "vtpm"), {}, ["w1: platform: none, and shim", "w2: platform: vtpm, and shim"]),
         (("qemu-snp",), ("snp", "none"), {}, ["host w2: platform: none, and none of runtime.shims (qemu-snp)"]),
         (("qemu-nvidia-gpu-snp",), ("snp",), {}, ["shim qemu-nvidia-gpu-snp needs gpu"]),
+        (
+            ("qemu-nvidia-gpu-snp", "qemu-nvidia-gpu-tdx-runtime-rs"), ("gpu", "gpu"), {},
+            ["qemu-nvidia-gpu-snp and qemu-nvidia-gpu-tdx-runtime-rs are for the same hosts", "no CPU has snp and tdx"],
+        ),
         (
             ("qemu-snp-debug",), ("snp",), {"claim": "confidential"},
             ["qemu-snp-debug opens the guest's debug console to the host", "take qemu-snp, or claim none"],
@@ -257,7 +265,7 @@ def test_a_host_without_a_platform_gets_what_it_got_before_there_were_other_shim
         "component containerd 1", "link /usr/local/bin/containerd", "component cni-plugins 1", "link /opt/cni/bin/cni-plugins",
         "component kata 4.1.0", "link /opt/kata", "file /etc/containerd/config.toml",
         "file /etc/containerd/conf.d/10-strongroom.toml", "file /etc/systemd/system/containerd.service",
-        "files of network settings", "unit containerd.service", "image example/pause:1", "note of the former versions",
+        "files of network settings", "unit containerd.service", "files of snapshotters", "image example/pause:1", "note of the former versions",
         "versions of the runtime", "pods on /opt/strongroom",
     ]  # fmt: skip
     assert runtime_class(KNOWN["qemu-coco-dev"]) == {

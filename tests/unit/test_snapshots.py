@@ -17,7 +17,7 @@ from strongroom.plan.artifacts import Component
 from strongroom.plan.files import File
 from strongroom.plan.handlers import Handlers
 from strongroom.plan.registration import Registration
-from strongroom.plan.resource import Resource
+from strongroom.plan.resource import Observed, Resource
 from strongroom.plan.system import Unit
 from strongroom.plan.toml_settings import merge
 from strongroom.plan.traces import Traces
@@ -126,6 +126,33 @@ def test_on_somebody_elses_cluster_it_runs_before_their_service_and_its_data_sta
     assert "strongroom-nydus" in (
         handlers[0].preview() if isinstance(handlers[0], Registration) else handlers[0].preview()[0].content.decode()
     )
+
+
+@pytest.mark.parametrize(
+    "of", [{}, {"kubernetes": {"distribution": "k3s"}}, {"kubernetes": {"distribution": "existing"}}]
+)
+def test_no_longer_asked_for_it_goes_behind_what_named_it(of: dict[str, Any]) -> None:
+    def stale(runtime: dict[str, Any]) -> list[Resource]:
+        return [one for one in resources("qemu-coco-dev", runtime=runtime, **of) if one.key == "files of snapshotters"]
+
+    assert stale(ASKED) == []
+    (there,) = stale({})
+    keys = [one.key for one in resources("qemu-coco-dev", runtime={}, **of)]
+    served = next(key for key in keys if key.startswith(("unit containerd", "service ")))
+    assert keys.index(served) < keys.index(there.key)
+    assert there.steps(Observed()) == there.undo(Observed()) == []
+    unit = "/etc/systemd/system/strongroom-nydus.service"
+    seen = Observed((f"file={unit}", f"file={snapshots.SETTINGS}"))
+    steps = there.steps(seen)
+    assert [step.sentence for step in steps] == [
+        f"remove {path}, which the inventory no longer asks for" for path in (unit, snapshots.SETTINGS)
+    ]
+    stopped, removed = (
+        steps[0].script.index(what) for what in ("disable -q --now strongroom-nydus.service", f"rm -f {unit}")
+    )
+    assert stopped < removed
+    assert "rm -rf /opt/strongroom/nydus-snapshotter" in steps[1].script
+    assert there.undo(seen) == steps
 
 
 def test_cri_o_has_no_snapshotters_and_is_told_by_a_key() -> None:

@@ -19,6 +19,7 @@ from strongroom.model.distribution import distributions
 from strongroom.phases import their_objects
 from strongroom.phases.preflight import PreflightPhase
 from strongroom.phases.runtime import RuntimePhase
+from strongroom.phases.runtime_classes import refuse_others
 from strongroom.phases.their_objects import TheirRuntimeClassesPhase
 from strongroom.phases.verify import VerifyPhase
 from strongroom.plan.containerd import CONFIG, DROP_IN
@@ -282,3 +283,36 @@ def test_verify_says_that_it_cannot_look_into_cri_o() -> None:
     made = context(theirs("existing", engine="crio"), *everything())
     with pytest.raises(StrongroomError, match=r"runtime\.engine: found 'crio', verify needs 'containerd'"):
         VerifyPhase().run(made, None, Progress(), hands=True)  # type: ignore[arg-type]
+
+
+class _WithClass(Api):
+    """A cluster in which somebody has a RuntimeClass of our name."""
+
+    def __init__(self, *managers: str, **labels: str) -> None:
+        super().__init__()
+        fields = [{"manager": one, "operation": "Update"} for one in managers]
+        metadata = {"name": "kata-qemu-coco-dev", "labels": labels, "managedFields": fields}
+        self.there = {("RuntimeClass", "kata-qemu-coco-dev"): {"metadata": metadata}}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "theirs"),
+    [
+        (_WithClass("kubectl-create"), "kubectl-create"),
+        (_WithClass("helm", "kubectl-edit", **{"app.kubernetes.io/managed-by": "Helm"}), "helm"),
+        (_WithClass("kubectl-edit", "strongroom"), None),  # ours, with its label taken off: drift
+        (_WithClass("kubectl-create", **{"app.kubernetes.io/managed-by": "strongroom"}), None),  # handed over
+        (_WithClass(), None),
+    ],
+)
+def test_a_runtime_class_of_somebody_elses_is_not_taken_over(cluster: _WithClass, theirs: str | None) -> None:
+    made = context(inventory("qemu-coco-dev"), *everything())
+    if theirs is None:
+        refuse_others(made, cluster)  # type: ignore[arg-type]
+        return
+    with pytest.raises(StrongroomError) as caught:
+        refuse_others(made, cluster)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"RuntimeClass kata-qemu-coco-dev: is there already, and not strongroom's ({theirs} made it)"
+    )
+    assert "kubectl label runtimeclass NAME app.kubernetes.io/managed-by=strongroom" in str(caught.value.hint)

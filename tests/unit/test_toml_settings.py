@@ -259,6 +259,7 @@ def test_a_list_with_a_comment_comes_back_where_tables_stand_out_of_order() -> N
         ("version = 2\nplugins = \n", "/etc/c.toml:2: not valid TOML"),
         ("version = 2\n[plugins\nx = 1", "/etc/c.toml:2: not valid TOML"),
         ('x = "', "/etc/c.toml:1: not valid TOML"),
+        ("\ufeffversion = 2\n", "/etc/c.toml:1: not valid TOML: it begins with a byte order mark"),
         ("plugins = 3\n", "/etc/c.toml: plugins: found int, allowed is a table"),
         ("[[plugins]]\nx = 1\n", "/etc/c.toml: plugins: found list, allowed is a table"),
         ("imports = 1\n", "/etc/c.toml: imports: found int, allowed is a list"),

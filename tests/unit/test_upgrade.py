@@ -23,8 +23,8 @@ from strongroom.phases.kubernetes import same_version
 from strongroom.phases.node_health import why_not
 from strongroom.plan.resource import Observed, Resource, Step
 from strongroom.plan.script import carry_out, observe, parse_observation
-from strongroom.plan.system import Sysctl
-from strongroom.plan.versions import SWITCHING, SameVersions, Switch, in_use
+from strongroom.plan.system import Sysctl, Unit
+from strongroom.plan.versions import SWITCHING, FormerUnit, SameVersions, Switch, in_use
 from strongroom.report.progress import Progress
 from tests.unit.test_kata_layout import Host, shipped
 from tests.unit.test_shims import GO, KNOWN, inventory
@@ -462,3 +462,11 @@ def test_health_is_ready_and_its_handlers(ready: str, handlers: list[str], why: 
     node = {"status": {"conditions": conditions, "runtimeHandlers": [{"name": name} for name in handlers]}}
     assert why_not(node, ["kata-a"]) == why
     assert why_not({}, ["kata-a"]) == "not Ready"
+
+
+def test_a_unit_that_the_former_configuration_did_not_have_is_not_missed() -> None:
+    gone = Observed(("LoadState=not-found", "ActiveState=inactive", "UnitFileState="))
+    assert Unit("x.service").steps(gone)
+    assert FormerUnit("x.service").steps(gone) == []
+    stopped = Observed(("LoadState=loaded", "ActiveState=inactive", "UnitFileState=enabled"))
+    assert FormerUnit("x.service").steps(stopped) == Unit("x.service").steps(stopped) != []

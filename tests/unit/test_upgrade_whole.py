@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from strongroom.engine.runner import Run, leftover
 from strongroom.engine.upgrade import Upgrade
 from strongroom.errors import PreflightRefused, StrongroomError
+from strongroom.model.network import Network
+from strongroom.phases.base import Context
 from strongroom.phases.runtime import RuntimePhase
 from strongroom.report.progress import Progress
 from tests.upgrade_rig import Killed, Rig, pod, said
@@ -96,6 +99,52 @@ def test_a_bad_node_gets_its_configuration_back(rig: Rig) -> None:
     assert managed(rig) == before
     assert rig.looked == ["cp1 4.2.0 fresh", "cp1 4.1.0"]
     assert rig.apply(rig.old) == []
+
+
+PROXY = "etc/systemd/system/containerd.service.d/20-strongroom-network.conf"
+
+
+def through_a_proxy(rig: Rig) -> Context:
+    """The new versions under an inventory that also asks for a proxy on hosts."""
+    network = Network.model_validate({"proxy": {"http": "http://10.0.0.9:3128"}, "on_hosts": True})
+    cluster = rig.inventory.cluster.model_copy(update={"network": network})
+    return replace(rig.new, inventory=rig.inventory.model_copy(update={"cluster": cluster}))
+
+
+def test_a_file_that_was_not_there_before_goes_with_a_rollback_and_containerd_forgets_it(rig: Rig) -> None:
+    before, new = managed(rig), through_a_proxy(rig)
+    rig.upgrade(new).forward()
+    machine = rig.machines["cp1"]
+    assert "10.0.0.9" in (machine.root / PROXY).read_text()
+
+    def cut(sentence: str) -> None:
+        if sentence.startswith("after switch back"):
+            raise Killed
+
+    # As where the restart of a link's change has happened, and that of the file's removal has not.
+    machine.before = cut
+    with pytest.raises(Killed):
+        rig.upgrade(new).back()
+    machine.before = None
+    assert not (machine.root / PROXY).exists()
+    assert orders(rig) == ["start", "restart", "try-restart"]
+    (machine.root / "var/lib/strongroom/upgrade/switching/restart").touch()
+    rig.upgrade(new).back()
+    assert orders(rig) == ["start", "restart", "try-restart", "try-restart"]
+    assert managed(rig) == before
+    again = rig.upgrade(new)
+    again.back()
+    assert said(again.run) == []
+
+
+def test_what_the_inventory_no_longer_asks_for_is_no_matter_of_an_upgrade(rig: Rig) -> None:
+    new = through_a_proxy(rig)
+    rig.upgrade(new).forward()
+    rig.upgrade(rig.newest).forward()
+    machine = rig.machines["cp1"]
+    assert (machine.root / PROXY).exists(), "a rollback would not bring it back"
+    assert any("which the inventory no longer asks for" in line for line in rig.apply(rig.newest))
+    assert not (machine.root / PROXY).exists()
 
 
 def test_a_bundle_for_another_machine_is_refused_before_anything_changes(rig: Rig) -> None:

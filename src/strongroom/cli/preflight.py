@@ -74,14 +74,23 @@ def preflight(
     old = document.load(diff) if diff else None
     outcome, unread = _replayed(inventory, replay, bundle) if replay else _asked(inventory, bundle, save)
     if old is not None:
-        show_changes(Console(highlight=False), changes(old, outcome.document))
+        _print(lambda console: show_changes(console, changes(old, outcome.document)))
     elif output is Form.TEXT:
-        show(Console(highlight=False), outcome.document)
+        _print(lambda console: show(console, outcome.document))
     else:
         print(_FORMS[output](outcome.document), end="")
     outcome.refuse()
     if unread:
         raise StrongroomError("\n".join(f"{name}: {why}" for name, why in sorted(unread.items())))
+
+
+def _print(write: Callable[[Console], None]) -> None:
+    """As wide as the terminal is, without the blanks that rich fills its lines up with: reports go into files and mails."""
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        write(console)
+    for line in captured.get().removesuffix("\n").split("\n"):
+        print(line.rstrip())
 
 
 def _asked(inventory: Path | None, bundle: Path | None, save: Path | None) -> tuple[phase.Outcome, dict[str, str]]:

@@ -17,7 +17,7 @@ from strongroom.catalog.load import checks as catalogue
 from strongroom.engine import host_data
 from strongroom.errors import ConfigError, StrongroomError
 from strongroom.inventory import ansible
-from strongroom.model.cluster import STRICT, Inventory, validate
+from strongroom.model.cluster import ROLES, STRICT, Inventory, validate
 from strongroom.model.explain import nearest
 from strongroom.report.progress import progress
 
@@ -64,8 +64,8 @@ def _pyinfra(path: Path) -> PyinfraInventory:
     except (Exception, SystemExit) as caught:
         # pyinfra wraps what the file itself raised.
         error = getattr(caught, "exception", caught)
-        if isinstance(error, _Twice):
-            raise ConfigError(f"{path}: {error}") from caught
+        if isinstance(error, _Refused):
+            raise ConfigError(f"{path}: {error}", hint=error.hint) from caught
         if isinstance(error, StrongroomError):
             raise error from caught
         if isinstance(error, SyntaxError):
@@ -79,12 +79,12 @@ def _pyinfra(path: Path) -> PyinfraInventory:
         raise ConfigError(f"{path}{f':{line}' if line else ''}: {said}{type(error).__name__}: {error}") from caught
 
 
-class _Twice(ConfigError):
-    """A host's name stands for two hosts."""
+class _Refused(ConfigError):
+    """Entries of a file that pyinfra would merge, or leave out, without a word."""
 
 
 class _Once(PyinfraInventory):
-    """Refuses two entries of one name that contradict each other: pyinfra merges them, and one server would be gone."""
+    """Refuses two entries of one name that contradict each other, and one that ``all`` lacks: one server would be gone."""
 
     def make_hosts_and_groups(self, names: Any, groups: Any) -> None:
         """As pyinfra does, after a look at the entries."""
@@ -94,11 +94,24 @@ class _Once(PyinfraInventory):
             known = said.setdefault(name, dict(data))
             if key := next((key for key in data if key in known and known[key] != data[key]), None):
                 first, second = (host_data.shown(key, one[key]) for one in (known, data))
-                raise _Twice(
+                raise _Refused(
                     f"host {name}: is there twice, with {key} {first} and {second}; give each host its own name"
                 )
             known.update(data)
+        # pyinfra makes the hosts of `all` alone: a server that was added to its group and not there would be none.
+        named = {_name(entry) for entry in names}
+        for group in (one for one in ROLES if one in groups):
+            if left := [name for name in map(_name, groups[group][0]) if name not in named]:
+                raise _Refused(
+                    f"group {group}: {left[0]} is not among the hosts of all, which names every host that there is",
+                    hint="all = (control_plane + workers, {…})",
+                )
         super().make_hosts_and_groups(names, groups)
+
+
+def _name(entry: Any) -> str:
+    """Of an entry of a group: a name, or one with data."""
+    return str(entry[0] if isinstance(entry, tuple) else entry)
 
 
 @contextmanager
@@ -125,6 +138,8 @@ def from_pyinfra(inventory: PyinfraInventory, where: str = "inventory") -> Inven
         own = {**shared, **inventory.get_groups_data(host.groups), **inventory.get_host_data(name)}
         clusters[name] = own.pop("cluster", None)
         hosts[name] = (host.groups, own)
+    if not hosts and isinstance(shared.get("cluster"), dict):
+        raise ConfigError(f"{where}: no hosts", hint="all names every host: all = (control_plane + workers, {…})")
     first = next(iter(sorted(clusters)), None)
     cluster = clusters[first] if first else shared.get("cluster")
     try:

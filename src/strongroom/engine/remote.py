@@ -9,7 +9,7 @@ from typing import Any
 from paramiko import SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
@@ -101,8 +101,12 @@ class Remote:
             return
         try:
             self.host.connect(show_errors=False, raise_exceptions=True)
-        except (ConnectError, OSError, SSHException, EOFError) as error:
-            raise ConnectionLost(f"{self.name}: cannot connect: {error}") from error
+        except (PyinfraError, OSError, SSHException, EOFError, ValueError) as error:
+            # Not ConnectError alone: a private key that is not there, or is none, is no matter of the connection to pyinfra.
+            said = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, UnicodeError):
+                said = "a file named in the inventory (ssh_key, ssh_known_hosts_file) is no text"
+            raise ConnectionLost(f"{self.name}: cannot connect: {said}") from error
         self.state.activate_host(self.host)  # pyinfra disconnects those alone
         self._keep_alive()
 

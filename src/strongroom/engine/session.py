@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import gevent
 from gevent.pool import Pool
 from pyinfra.api.config import Config
-from pyinfra.api.connect import connect_all, disconnect_all
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.connect import disconnect_all
 from pyinfra.api.inventory import Inventory as PyinfraInventory
-from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_state
 
 from strongroom.engine.reboot import Reboots
@@ -26,14 +25,6 @@ from strongroom.model.cluster import Host, Inventory
 
 T = TypeVar("T")
 _LOCK = "/run/strongroom.operator"
-
-
-class _Errors(BaseStateCallback):
-    def __init__(self) -> None:
-        self.of: dict[str, str] = {}
-
-    def host_connect_error(self, state: State, host: Any, error: Exception) -> None:  # type: ignore[override]
-        self.of[host.name] = str(error.args[0] if error.args else error)
 
 
 class Session:
@@ -61,6 +52,20 @@ class Session:
     def leader(self) -> Remote:
         """The connection to the first control plane host."""
         return self.remote(self.inventory.leader)
+
+    def connect(self, hosts: Sequence[Host]) -> None:
+        """Connect to all of these hosts, at the same time.
+
+        Raises:
+            StrongroomError: a line for each host that cannot be reached.
+        """
+        try:
+            self.each(hosts, lambda _, remote: remote.connect())
+        except StrongroomError as error:
+            hint = (
+                "check address, user, ssh_key and host key (ssh_known_hosts_file) in the inventory; nothing was changed"
+            )
+            raise StrongroomError(str(error), hint=hint) from error
 
     def each(self, hosts: Sequence[Host], function: Callable[[Host, Remote], T]) -> list[T]:
         """Call ``function`` for every host at the same time, and return the results in the order of ``hosts``.
@@ -110,20 +115,6 @@ def connect(
         raise ValueError("the operator lock is taken on all hosts")
     limit = None if only is None else [pyinfra_inventory.get_host(only)]
     state = State(pyinfra_inventory, Config(CONNECT_TIMEOUT=20), initial_limit=limit)
-    errors = _Errors()
-    state.add_callback_handler(errors)
-    try:
-        if not later:
-            with ctx_state.use(state), ctx_config.use(state.config):
-                connect_all(state)
-    except PyinfraError:
-        pass  # its message names no host; the callback has them all
-    if errors.of:
-        disconnect_all(state)
-        raise StrongroomError(
-            "\n".join(f"{name}: cannot connect: {text}" for name, text in sorted(errors.of.items())),
-            hint="check address, user and host key (ssh_known_hosts_file) in the inventory; nothing was changed",
-        )
     session = Session(inventory, state, {host.name: Remote(state, host) for host in pyinfra_inventory})
     channels: list[Any] = []
 
@@ -132,6 +123,8 @@ def connect(
         remote.held = lambda: channels.append(_hold(remote))
 
     try:
+        if not later:
+            session.connect([host for host in inventory.hosts if only in (None, host.name)])
         if lock:
             session.each(inventory.hosts, hold)
         yield session

@@ -181,11 +181,25 @@ class Client:
         return self._again(url, attempt)
 
     def measure(self, url: str) -> tuple[str, int]:
-        """SHA-256 and size of a remote file, without keeping it; errors as :meth:`fetch`."""
+        """SHA-256 and size of a remote file, without keeping it.
+
+        Raises:
+            StrongroomError: as :meth:`fetch`, or it is plainly no file: nothing at all, or a page for a browser, which proxies
+                and portals send with 200 in a file's place.
+        """
 
         def attempt() -> tuple[str, int]:
-            with open(os.devnull, "wb") as nowhere, self._open(url, {}) as response:
-                return _receive(response, nowhere, None, url, "")
+            with self._open(url, {}) as response:
+                start = _Start()
+                found = _receive(response, start, None, url, "")
+            if start.kept.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                raise StrongroomError(
+                    f"{url}: is a page for a browser, and no file",
+                    hint="does a proxy, or a portal, answer in its place?",
+                )
+            if not start.kept:
+                raise StrongroomError(f"{url}: is empty")
+            return found
 
         return self._again(url, attempt)
 
@@ -229,8 +243,19 @@ class Client:
         return self._again(url, attempt)
 
 
+class _Start:
+    """What is written into it is gone, but for how it began."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+
+    def write(self, data: bytes) -> int:
+        self.kept = self.kept or data[:256]
+        return len(data)
+
+
 def _receive(
-    response: http.client.HTTPResponse, out: BinaryIO, size: int | None, url: str, pinned_by: str
+    response: http.client.HTTPResponse, out: BinaryIO | _Start, size: int | None, url: str, pinned_by: str
 ) -> tuple[str, int]:
     hashed, received = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):

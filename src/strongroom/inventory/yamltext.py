@@ -104,7 +104,9 @@ def load(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0
         raise ConfigError(f"{path}:{line + 1}: {_problem(error, text.splitlines(), line)}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested deeper than any inventory is") from error
+    except (yaml.YAMLError, ValueError) as error:
         said = " ".join(str(getattr(error, "reason", error)).split())
         raise ConfigError(f"{path}: not YAML: {said}") from error
     finally:

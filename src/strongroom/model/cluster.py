@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationErr
 from strongroom.errors import ConfigError
 from strongroom.model import existing
 from strongroom.model.explain import explain, gathered, nearest
-from strongroom.model.frozen import Frozen
+from strongroom.model.frozen import Frozen, PathText
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.model.kubernetes import Kubernetes
 from strongroom.model.network import Network
@@ -34,6 +34,10 @@ class Mode(StrEnum):
 
     CONTAINERS = "confidential-containers"
     CLUSTER = "confidential-cluster"
+
+
+BUILT = (Mode.CONTAINERS,)
+"""The modes that this version has phases for; no other is offered to somebody who misspelt one."""
 
 
 class Runtime(Frozen):
@@ -116,13 +120,21 @@ class Cluster(Frozen):
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", description="DNS label of up to 40 characters")
     mode: Mode = Field(Mode.CONTAINERS, description="what is isolated: each pod, or each node")
     claim: Literal["confidential", "none"] = Field(description="what the cluster is said to be; verify holds you to it")
-    bundle: str | None = Field(None, description="folder of artifacts; --bundle overrides it")
-    kubeconfig: str | None = Field(None, description="where the kubeconfig goes; never over an existing file")
+    bundle: PathText | None = Field(None, description="folder of artifacts; --bundle overrides it")
+    kubeconfig: PathText | None = Field(None, description="where the kubeconfig goes; never over an existing file")
     kubernetes: Kubernetes = Kubernetes()
     host: HostSettings = HostSettings()
     runtime: Runtime = Runtime()
     network: Network = Network()
     waive: dict[str, str] = Field(default_factory=dict, description="preflight checks to waive: id -> reason")
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _is_built(cls, value: Any) -> Any:
+        names = [mode.value for mode in BUILT]
+        if value not in names:
+            raise ValueError(f"{', '.join(map(repr, names))} in this version")
+        return value
 
 
 class Host(Frozen):

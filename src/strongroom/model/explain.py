@@ -101,8 +101,12 @@ def explain(where: str, model: type[BaseModel], error: ValidationError) -> list[
             near = nearest(str(found), options) if options else ""
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             message = TYPES.get(problem["type"], message)
-            if problem["type"] == "too_short":
-                message = f"a list of {context['min_length']} or more"
+            if (least := context.get("min_length")) is not None:
+                message = (
+                    f"text of {least} or more characters" if isinstance(found, str) else f"a list of {least} or more"
+                )
+            elif (most := context.get("max_length")) is not None:
+                message = f"text of up to {most} characters" if isinstance(found, str) else f"a list of up to {most}"
             if problem["type"] == "string_pattern_mismatch" and (told := _description(model, path)):
                 message = told
             lines.append(f"{where}{key}: found {_unsaid(repr(found))}, allowed is {message}{near}")

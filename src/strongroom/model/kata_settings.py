@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
 
 from strongroom.model.bundle import Frozen
 
-#: One word of a kernel's command line, or of an annotation's pattern: it goes into TOML strings that Kata splits at blanks.
-#: Printable ASCII alone: of a control character, or of one beyond 16 bits, no TOML comes that Kata reads.
-Word = Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$", max_length=256)]
+# One word of a kernel's command line, or of an annotation's pattern: it goes into TOML strings that Kata splits at blanks.
+# Printable ASCII alone: of a control character, or of one beyond 16 bits, no TOML comes that Kata reads.
+_WORD = re.compile(r"[!#-\[\]-~]+")
+
+
+def _word(value: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise ValueError("one word of printable ASCII, without blanks, double quotes and backslashes")
+    return value
+
+
+Word = Annotated[str, Field(max_length=256), AfterValidator(_word)]
 
 
 class ShimSettings(Frozen):

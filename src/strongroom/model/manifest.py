@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from strongroom import yaml_text
 from strongroom.errors import StrongroomError
 
 #: The order to create kinds in: what others refer to is there before them, and what runs comes last. Kinds that are not
@@ -28,6 +29,7 @@ def parse(text: str, where: str) -> tuple[dict[str, Any], ...]:
     # libyaml's loader is ten times faster, and PyYAML can be built without it.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        yaml_text.refuse_deep(text)
         documents = [document for document in yaml.load_all(text, Loader=loader) if document is not None]
     except yaml.YAMLError as error:
         raise StrongroomError(f"{where}: is no YAML: {' '.join(str(error).split())}") from error

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StrictBool
 
 from strongroom.model.bundle import Frozen
+from strongroom.model.frozen import PathText
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: Where a registry's API is when it is not at its name (Docker Hub's).
@@ -35,7 +36,7 @@ def proxy_problem(text: str) -> str | None:
 
 def _proxy(text: str) -> str:
     if is_reference(text):
-        if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S+", text):
+        if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\0]+", text):
             raise ValueError("env:NAME of a variable, or file:PATH")
         return text
     if "@" in text:
@@ -64,9 +65,15 @@ def _bypass(name: str) -> str:
     return name
 
 
+def _registry(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", name):
+        raise ValueError("a registry, HOST or HOST:PORT in small letters, as docker.io")
+    return name
+
+
 ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 MirrorUrl = Annotated[str, AfterValidator(_mirror)]
-Registry = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$")]
+Registry = Annotated[str, AfterValidator(_registry)]
 
 
 class Proxy(Frozen):
@@ -86,7 +93,7 @@ class Network(Frozen):
     mirrors: dict[Registry, tuple[MirrorUrl, ...]] = Field(
         default_factory=dict, description="registry -> URLs to ask before it, in this order"
     )
-    ca_file: str | None = Field(
+    ca_file: PathText | None = Field(
         None, min_length=1, description="PEM file of a private CA on the controller, trusted besides the system's"
     )
     on_hosts: StrictBool = Field(

@@ -19,6 +19,10 @@ _DEFAULTS = "share/defaults/kata-containers"
 _DEBUG = "-debug"
 _CLH_TEE = re.compile(r"^(clh|cloud-hypervisor)-(sev|snp|sev-snp|tdx|se|cca)(-runtime-rs)?(-debug)?$")
 
+# Names of older guides (kata-containers 4.1.0, kata-deploy). Their nearest by letters would be another CPU's: qemu-se is IBM's.
+_FORMER = {"cloud-hypervisor": "clh-runtime-rs", "firecracker": "fc"}
+_GONE = ("qemu-cca", "qemu-sev", "stratovirt")
+
 Hypervisor = Literal["clh", "dragonball", "firecracker", "openvmm", "qemu", "remote"]
 """The name of its table in Kata's configuration: ``[hypervisor.NAME]``."""
 
@@ -48,6 +52,10 @@ class Shim(Frozen):
     nfd_selector: dict[str, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     annotations: tuple[str, ...] = ("io.katacontainers.*",)
+    container_annotations: tuple[str, ...] = Field(
+        ("io.kubernetes.container.terminationMessage*",),
+        description="by which an agent that shares no files with the host knows the termination message's (kata-deploy 4.1.0)",
+    )
     snapshotter: str | None = Field(
         None, description="containerd's snapshotter that it is made for, where not the default"
     )
@@ -145,7 +153,10 @@ def find_shim(shims: Mapping[str, Shim], name: str, key: str = "runtime.shims") 
             f" any; allowed for one are {', '.join(sorted(one for one, shim in shims.items() if shim.confidential))}"
             f"{nearest(qemu, sorted(shims))}"
         )
+    known, base = sorted(shims), name.removesuffix(_DEBUG)
+    near = f"; did you mean {_FORMER[base]!r}?" if base in _FORMER else nearest(name, known)
+    if base in _GONE:
+        near = "; Kata 4.1 has it no more"
     raise ConfigError(
-        f"cluster: {key}: found {name!r}, allowed are {', '.join(sorted(shims))}, each also as NAME{_DEBUG}"
-        f"{nearest(name, sorted(shims))}"
+        f"cluster: {key}: found {name!r}, allowed are {', '.join(known)}, each also as NAME{_DEBUG}{near}"
     )

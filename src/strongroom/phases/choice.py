@@ -29,6 +29,7 @@ def choose(inventory: Inventory, known: Mapping[str, Shim]) -> tuple[Shim, ...]:
             problems.append(str(error))
     problems += [line for shim in chosen for line in _hosts(inventory, shim)]
     if not problems:
+        problems += _torn(chosen)
         problems += _without(inventory, chosen)
         problems += _claims(inventory, chosen)
     names = [shim.name for shim in chosen]
@@ -69,6 +70,17 @@ def _hosts(inventory: Inventory, shim: Shim) -> Iterator[str]:
     yield from gathered(
         [(host.name, f"platform: {host.platform}, and shim {shim.name} needs {shim.host_platform}") for host in hosts]
     )
+
+
+def _torn(shims: Sequence[Shim]) -> Iterator[str]:
+    """Shims of two CPUs' TEEs for the same hosts: all hosts of a platform get the same ones, and no CPU has both."""
+    for platform in dict.fromkeys(shim.host_platform for shim in shims if shim.confidential):
+        wanted = {shim.platform: shim.name for shim in shims if shim.host_platform is platform}
+        if len(wanted) > 1:
+            yield (
+                f"cluster: runtime.shims: {' and '.join(wanted.values())} are for the same hosts, those of platform {platform},"
+                f" and no CPU has {' and '.join(wanted)}; take those of one, and make a cluster of each kind of host"
+            )
 
 
 def _without(inventory: Inventory, shims: Sequence[Shim]) -> Iterator[str]:

@@ -101,10 +101,9 @@ def _registered(context: Context, host: Host) -> tuple[list[Resource], tuple[str
     if not theirs.drop_ins:
         nydus = snapshots.resources(context, shims, ("containerd.service",))
         one = TheirRegistration("", shims, per_shim=per_shim)
-        return [*nydus, one, Service(("containerd.service",), (CONFIG, DROP_IN), registration.READY)], (
-            "/etc/containerd/conf.d",
-        )
+        unit = Service(("containerd.service",), (CONFIG, DROP_IN), registration.READY)
+        return [*nydus, one, unit, *snapshots.unneeded(context, shims)], ("/etc/containerd/conf.d",)
     nydus = snapshots.resources(context, shims, theirs.services)
     handlers = Handlers(theirs, shims, per_shim)
     unit = Service(theirs.services, handlers.files, service.answers(theirs.ctr), theirs.containerd)
-    return [*nydus, handlers, unit], tuple(dict.fromkeys(theirs.drop_ins.values()))
+    return [*nydus, handlers, unit, *snapshots.unneeded(context, shims)], tuple(dict.fromkeys(theirs.drop_ins.values()))

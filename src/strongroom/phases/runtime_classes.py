@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom import paths, yaml_text
+from strongroom.errors import StrongroomError
 from strongroom.kube.access import api
-from strongroom.kube.client import Api
+from strongroom.kube.client import FIELD_MANAGER, Api
 from strongroom.kube.drain import is_ours, release
 from strongroom.model.cluster import Host
 from strongroom.model.kata_settings import ShimSettings
@@ -108,6 +109,7 @@ class RuntimeClassesPhase:
         cluster = api(session)
         if cluster is not None:
             cluster.wait_ready(progress)
+            refuse_others(context, cluster)
             for host in context.inventory.runtime_hosts if hands else ():
                 cluster.wait(f"node {host.name}", partial(_is_there, cluster, host.name), progress)
         steps = converge(cluster, objects(context), progress, hands)
@@ -118,6 +120,26 @@ class RuntimeClassesPhase:
             *remove_stale(context, cluster, progress, hands),
             *uncordon_left(context, cluster, progress, hands),
         ]
+
+
+def refuse_others(context: Context, cluster: Api) -> None:
+    """A RuntimeClass of a name of ours that somebody else has made is theirs: applied over, it would go with us one day.
+
+    Raises:
+        StrongroomError: there is one; a line for each, with who made it.
+    """
+    found = []
+    for shim in context.shims:
+        metadata = (cluster.get(*_KIND, shim.handler) or {}).get("metadata", {})
+        makers = [str(one.get("manager")) for one in metadata.get("managedFields") or ()]
+        # The label is not enough: one that somebody has taken off ours is drift, and the manager is still there.
+        labelled = MANAGED.items() <= (metadata.get("labels") or {}).items()
+        if makers and not labelled and FIELD_MANAGER not in makers:
+            found.append(f"RuntimeClass {shim.handler}: is there already, and not strongroom's ({makers[0]} made it)")
+    if found:
+        label = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+        hint = f"delete it, or hand it over: kubectl label runtimeclass NAME {label}; no RuntimeClass was changed"
+        raise StrongroomError("\n".join(found), hint=hint)
 
 
 def uncordon_left(context: Context, cluster: Api, progress: Progress, hands: bool) -> list[Step]:

@@ -14,15 +14,19 @@ from strongroom.model.cluster import Inventory
 from strongroom.model.shims import Shim
 from strongroom.phases.base import Context, template
 from strongroom.plan import containerd, snapshots
-from strongroom.plan.artifacts import Component
+from strongroom.plan.artifacts import PREFIX, Component
 from strongroom.plan.files import File
 from strongroom.plan.registration import Registration
 from strongroom.plan.resource import Resource
 from strongroom.plan.snapshots import SnapshotRegistration
+from strongroom.plan.stale import Stale
 from strongroom.plan.system import Unit
 
 if TYPE_CHECKING:
     from strongroom.phases.containerd import Source
+
+
+_UNIT_FILE = f"/etc/systemd/system/{snapshots.UNIT}"
 
 
 def per_shim(inventory: Inventory) -> bool:
@@ -76,9 +80,22 @@ def resources(context: Context, shims: Sequence[Shim], services: Sequence[str]) 
         "services": " ".join(services),
     }
     settings = File(snapshots.SETTINGS, template("containerd/nydus-snapshotter.toml.j2", **values))
-    unit = File(f"/etc/systemd/system/{snapshots.UNIT}", template("containerd/nydus-snapshotter.service.j2", **values))
+    unit = File(_UNIT_FILE, template("containerd/nydus-snapshotter.service.j2", **values))
     ready = f"[ -S {snapshots.SOCKET} ]"
     return [program, settings, unit, Unit(snapshots.UNIT, restart_on=(settings.path, unit.path), ready=ready)]
+
+
+def unneeded(context: Context, shims: Sequence[Shim]) -> list[Resource]:
+    """That nydus goes where no shim of the host needs it any more; comes behind what still names it to containerd.
+
+    Its data stays: containerd's records name the snapshots.
+    """
+    if per_shim(context.inventory) and snapshots.needing(shims):
+        return []
+    stop = f"systemctl disable -q --now {snapshots.UNIT} || true"
+    forget = f"rm -rf {PREFIX}/{snapshots.COMPONENT}"
+    places = (_UNIT_FILE, snapshots.SETTINGS)
+    return [Stale("snapshotters", places, (), ((snapshots.SETTINGS, forget),), ((_UNIT_FILE, stop),))]
 
 
 def registration(context: Context, one: Registration) -> Registration:
@@ -92,7 +109,7 @@ def registration(context: Context, one: Registration) -> Registration:
 def added(context: Context, shims: Sequence[Shim], source: Source) -> Source:
     """A source of containerd with the snapshotters of these shims."""
     if not per_shim(context.inventory):
-        return source
+        return replace(source, service=[*source.service, *unneeded(context, shims)])
     service: list[Resource] = []
     for one in source.service:
         if isinstance(one, File) and one.path == containerd.DROP_IN:
@@ -103,4 +120,6 @@ def added(context: Context, shims: Sequence[Shim], source: Source) -> Source:
     nydus = resources(context, shims, ("containerd.service",))
     # containerd's records name the snapshots: they go together, or both stay.
     data = (*source.data, snapshots.ROOT) if nydus and source.data else source.data
-    return replace(source, programs=[*source.programs, *nydus], service=service, data=data)
+    return replace(
+        source, programs=[*source.programs, *nydus], service=[*service, *unneeded(context, shims)], data=data
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from strongroom.model.cluster import Host, Inventory
 from strongroom.phases.base import Context
@@ -13,8 +14,9 @@ from strongroom.plan.files import File, Link
 from strongroom.plan.pods import NoPods
 from strongroom.plan.registration import KEPT, Registration
 from strongroom.plan.resource import Resource
+from strongroom.plan.stale import Stale
 from strongroom.plan.system import Unit
-from strongroom.plan.versions import Former, Remembered, Settled, Versions
+from strongroom.plan.versions import Former, FormerUnit, Remembered, Settled, Versions
 
 NAME = "upgrade"
 
@@ -32,7 +34,9 @@ class _On:
 
 
 def _runtime(context: Context, host: Host) -> list[Resource]:
-    return list(RuntimePhase(switching=True).resources(context, host))
+    """The runtime's resources, without the removal of what the inventory no longer asks for: apply does that afterwards, for a
+    rollback could not bring it back."""
+    return [one for one in RuntimePhase(switching=True).resources(context, host) if not isinstance(one, Stale)]
 
 
 def _switches(resource: Resource) -> bool:
@@ -75,7 +79,8 @@ class BackPhase(_On):
     title = "Switch back"
 
     def resources(self, context: Context, host: Host) -> Sequence[Resource]:
-        return [Former(), *(one for one in _runtime(context, host) if isinstance(one, Unit))]
+        units = [one for one in _runtime(context, host) if isinstance(one, Unit)]
+        return [Former(), *(FormerUnit(**{own.name: getattr(one, own.name) for own in fields(one)}) for one in units)]
 
 
 class SettlePhase(_On):

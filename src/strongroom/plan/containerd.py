@@ -139,6 +139,7 @@ def handler_settings(
             Setting("is", (*table, "runtime_path"), shim.runtime_path),
             Setting("is", (*table, "privileged_without_host_devices"), True),
             Setting("is", (*table, "pod_annotations"), shim.annotations),
+            Setting("is", (*table, "container_annotations"), shim.container_annotations),
             Setting("is", (*table, "options", "ConfigPath"), shim.config_path),
         ]
     return found

@@ -168,7 +168,7 @@ class Registration(Resource):
         elif now.leftover:
             out.append(Step(self.key, f"remove a half-written {_NEW}", f"rm -f {_NEW}"))
         if seen.interrupted:  # of an undo that was cut off before its restart
-            out.append(Step(self.key, f"restart containerd ({CONFIG} was being restored)", _RESTART))
+            out.append(Step(self.key, f"restart containerd ({CONFIG} was being restored)", RESTART))
             out = [replace(step, journal=True) for step in out]
         return out
 
@@ -219,7 +219,7 @@ class Registration(Resource):
         if not script and not seen.interrupted:  # an edit that was refused, or cut off before it was made
             return [Step(self.key, f"forget the copy of {CONFIG}, which is as it was", forget)] if now.kept else []
         sentence = f"take our handlers out of {' and '.join(what) or 'containerd'}, and restart containerd"
-        return [Step(self.key, sentence, f"{script}{_RESTART}\n{forget}", journal=True)]
+        return [Step(self.key, sentence, f"{script}{RESTART}\n{forget}", journal=True)]
 
     def _restore(self, now: _Seen, record: Record) -> str:
         if now.config is None or (not record.absent and now.config == now.original):
@@ -232,7 +232,7 @@ class Registration(Resource):
         return f"{_unchanged(now.config)}{_staged(kept)}mv -f {_NEW} {CONFIG}; sync /etc/containerd\n"
 
 
-_RESTART = (
+RESTART = (
     "systemctl try-restart containerd.service\n"
     "if systemctl -q is-active containerd.service; then\n"
     f"    n=0; until {READY} >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] ||"

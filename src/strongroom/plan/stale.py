@@ -14,13 +14,15 @@ MARK = "# Managed by strongroom"
 class Stale(Resource):
     """Files at ``places`` (shell patterns) that begin with our mark and are not among ``wanted``.
 
-    ``after`` has, for a file that a running program read at its start, what makes it forget.
+    ``after`` has, for a file that a running program read at its start, what makes it forget; ``before`` what has to end while
+    the file is still there, as a unit has.
     """
 
     name: str
     places: tuple[str, ...]
     wanted: tuple[str, ...]
     after: tuple[tuple[str, str], ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
@@ -42,6 +44,7 @@ class Stale(Resource):
         # What undoing a kept file does, which knows whether there was one of the owner's.
         (undo,) = File(path, b"", keep=True).undo(Observed(("sha256=ours", "kept=yes")))
         folder = quote(path.rpartition("/")[0])
-        script = f"{undo.script}\nrmdir --ignore-fail-on-non-empty {folder}"
+        script = "".join(f"{what}\n" for file, what in self.before if file == path)
+        script += f"{undo.script}\nrmdir --ignore-fail-on-non-empty {folder} || true"
         script += "".join(f"\n{what}" for file, what in self.after if file == path)
         return Step(self.key, f"remove {path}, which the inventory no longer asks for", script)

@@ -51,6 +51,12 @@ def parse(text: str, where: str) -> dict[str, Any]:
     Raises:
         Unmergeable: it is no TOML; the line says where.
     """
+    if text.startswith("\ufeff"):
+        # containerd 1.7 passes over one (go-toml 1), 2.x refuses it (go-toml 2, "invalid character at start of key").
+        raise Unmergeable(
+            f"{where}:1: not valid TOML: it begins with a byte order mark, which cannot be seen and containerd 2 does not take",
+            hint="save the file as UTF-8 without one; it was not changed",
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from strongroom.errors import StrongroomError
 from strongroom.plan.artifacts import ON_PATH, PREFIX
 from strongroom.plan.containerd import CNI_BIN, CONFIG
-from strongroom.plan.registration import KEPT
+from strongroom.plan.registration import KEPT, RESTART
 from strongroom.plan.resource import Guard, Observed, Resource, Step, quote
 from strongroom.plan.script import STATE
+from strongroom.plan.system import Unit
 
 _NOTES = f"{STATE}/upgrade"
 SWITCHING = f"{_NOTES}/switching"
@@ -178,6 +179,7 @@ class Former(Resource):
             '( cd $n/files; find . -type f ) | sed "s/^.//" | while read -r p; do\n'
             '    cmp -s "$n/files$p" "$p" || echo "file=$p"; done\n'
             'while read -r p; do [ ! -e "$p" ] && [ ! -L "$p" ] || echo "absent=$p"; done < $n/absent\n'
+            "[ ! -e $n/restart ] || echo restart=due\n"
             # Whether what the owner has written into it since is in what we wrote last, or beside it; not in the middle of a way back.
             f"r={KEPT}/record.json; o='\"only_ours\": true'\n"
             f"if [ $n = {FORMER} ] && [ -e $r ] && ! cmp -s $n/files{CONFIG} {CONFIG}; then\n"
@@ -213,7 +215,7 @@ class Former(Resource):
                 f"{gone[0]}: is gone, so the former version cannot be used again",
                 hint="strongroom upgrade --bundle DIR, with the bundle that has it, installs it anew",
             )
-        if not any(line.startswith(("link=", "file=", "absent=")) for line in seen.lines):
+        if not any(line.startswith(("link=", "file=", "absent=", "restart=")) for line in seen.lines):
             return []
         note = now["note"]
         script = (
@@ -224,9 +226,21 @@ class Former(Resource):
             '( cd $n/files; find . -type f ) | sed "s/^.//" | while read -r p; do cmp -s "$n/files$p" "$p" || {\n'
             # Younger than what reads it, or it would not be read again.
             '    beside "$p"; cp -a "$n/files$p" "$new"; touch "$new"; sync "$new"; mv -fT "$new" "$p"; sync "$d"; }; done\n'
-            'while read -r p; do rm -f "$p"; done < $n/absent'
+            # What is gone has no time by which a restart would be due, so that is noted, and done, here.
+            'while read -r p; do [ -e "$p" ] || [ -L "$p" ] || continue\n    [ -L "$p" ] || { : > $n/restart; sync $n/restart; }\n'
+            '    case $p in /etc/systemd/system/*.service) systemctl disable -q --now "${p##*/}" || true;; esac\n'
+            '    rm -f "$p"; sync "$(dirname "$p")"; done < $n/absent\n'
+            f"if [ -e $n/restart ]; then systemctl daemon-reload\n( {RESTART} )\nrm -f $n/restart; fi"
         )
         return [Step(self.key, f"switch back to {self.versions(seen)}", script)]
+
+
+@dataclass(frozen=True)
+class FormerUnit(Unit):
+    """A unit after a rollback: one that the former configuration did not have is gone, and not missed."""
+
+    def steps(self, seen: Observed) -> list[Step]:
+        return [] if seen.fields().get("LoadState") == "not-found" else super().steps(seen)
 
 
 @dataclass(frozen=True)
