@@ -73,7 +73,7 @@ def one_line(path: Path | str, error: ValidationError, content: object = None) -
 
 def _load(path: Path, model: type[Model]) -> Model:
     try:
-        content = yaml_text.load(path.read_text(encoding="utf-8"), aliases=False)
+        content = yaml_text.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

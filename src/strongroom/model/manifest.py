@@ -29,7 +29,7 @@ def parse(text: str, where: str) -> tuple[dict[str, Any], ...]:
     # libyaml's loader is ten times faster, and PyYAML can be built without it.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        yaml_text.refuse_deep(text)
+        yaml_text.refuse_endless(text)
         documents = [document for document in yaml.load_all(text, Loader=loader) if document is not None]
     except yaml.YAMLError as error:
         raise StrongroomError(f"{where}: is no YAML: {' '.join(str(error).split())}") from error
