@@ -174,7 +174,7 @@ def test_what_snphost_says_of_aliases_alone_is_enough_for_a_failure() -> None:
         # BIOSes of Milan give 253 or 509 ASIDs; 254 are what 255 for SEV-ES leave (AMDESE/AMDSEV issues 258 and 159)
         ("SEV supported: 253 ASIDs", "SEV-ASID", "fail", "minimum ASID"),
         ("kvm_amd: SEV supported: 254 ASIDs", "SEV-ASID", "unknown", ""),
-        # drivers/iommu/amd/init.c: a Genoa with SEV-SNP Support off and on, a client CPU, and an older wording
+        # drivers/iommu/amd/init.c: a server with FEATURE_SNP (bit 63) clear and set, a client CPU, and an older wording
         ("AMD-Vi: Using global IVHD EFR:0x25bf732fa2295afe, EFR2:0x1d", "SNP-IOMMU", "fail", "north bridge"),
         ("AMD-Vi: Using global IVHD EFR:0xa5bf732fa2295afe, EFR2:0x1d", "SNP-IOMMU", "unknown", ""),
         ("AMD-Vi: Extended features (0x246577efa2254afa, 0x0): PPR NX GT", "SNP-IOMMU", "fail", "north bridge"),
