@@ -11,7 +11,7 @@ import pytest
 from strongroom.errors import StrongroomError
 from strongroom.model.kata_settings import ShimSettings
 from strongroom.phases.context import shims
-from strongroom.phases.runtime_classes import RuntimeClassesPhase, keys_rule
+from strongroom.phases.runtime_classes import MANAGED, RuntimeClassesPhase, keys_rule
 from strongroom.report.progress import Progress
 from tests.lab.test_apiserver import Cluster, bundle, cluster, server, somebody  # noqa: F401 - fixtures
 
@@ -66,6 +66,24 @@ def test_every_shims_class_is_taken_and_goes_with_its_shim(cluster: Cluster) -> 
     assert one.run(RuntimeClassesPhase(), hands=True) == stale
     assert one.run(RuntimeClassesPhase(), hands=True) == []
     assert cluster.api.get("node.k8s.io/v1", "RuntimeClass", "theirs") is not None
+
+
+def test_a_class_of_our_name_that_somebody_else_made_is_theirs_until_they_hand_it_over(cluster: Cluster) -> None:
+    somebody(cluster, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cp1"}})
+    kind = ("node.k8s.io/v1", "RuntimeClass")
+    theirs = {"apiVersion": kind[0], "kind": kind[1], "metadata": {"name": "kata-fc"}, "handler": "kata-fc"}
+    somebody(cluster, theirs)
+    one = with_shims(cluster, "clh", "fc")
+    for hands in (False, True):
+        with pytest.raises(StrongroomError, match=r"^RuntimeClass kata-fc: is there already, and not strongroom's \(somebody"):
+            one.run(RuntimeClassesPhase(), hands=hands)
+    assert cluster.api.get(*kind, "kata-clh") is None
+    somebody(cluster, {**theirs, "metadata": {"name": "kata-fc", "labels": MANAGED}})
+    assert {"RuntimeClass kata-clh", "RuntimeClass kata-fc"} <= set(one.run(RuntimeClassesPhase(), hands=True))
+    assert one.run(RuntimeClassesPhase(), hands=True) == []
+    found = cluster.api.get(*kind, "kata-fc")
+    assert found is not None
+    assert found["overhead"]["podFixed"]["memory"]
 
 
 def test_keys_and_their_rule_come_and_go_together(cluster: Cluster) -> None:
