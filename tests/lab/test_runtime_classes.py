@@ -75,7 +75,9 @@ def test_a_class_of_our_name_that_somebody_else_made_is_theirs_until_they_hand_i
     somebody(cluster, theirs)
     one = with_shims(cluster, "clh", "fc")
     for hands in (False, True):
-        with pytest.raises(StrongroomError, match=r"^RuntimeClass kata-fc: is there already, and not strongroom's \(somebody"):
+        with pytest.raises(
+            StrongroomError, match=r"^RuntimeClass kata-fc: is there already, and not strongroom's \(somebody"
+        ):
             one.run(RuntimeClassesPhase(), hands=hands)
     assert cluster.api.get(*kind, "kata-clh") is None
     somebody(cluster, {**theirs, "metadata": {"name": "kata-fc", "labels": MANAGED}})
