@@ -294,6 +294,10 @@ class _WithClass(Api):
         metadata = {"name": "kata-qemu-coco-dev", "labels": labels, "managedFields": fields}
         self.there = {("RuntimeClass", "kata-qemu-coco-dev"): {"metadata": metadata}}
 
+    def list(self, _: str, kind: str, **query: str) -> Sequence[Any]:
+        assert query == {}  # somebody else's has no label of ours
+        return [item for (one, _), item in self.there.items() if one == kind]
+
 
 @pytest.mark.parametrize(
     ("cluster", "theirs"),

@@ -129,8 +129,9 @@ def refuse_others(context: Context, cluster: Api) -> None:
         StrongroomError: there is one; a line for each, with who made it.
     """
     found = []
+    there = {item["metadata"]["name"]: item["metadata"] for item in cluster.list(*_KIND)}
     for shim in context.shims:
-        metadata = (cluster.get(*_KIND, shim.handler) or {}).get("metadata", {})
+        metadata = there.get(shim.handler, {})
         makers = [str(one.get("manager")) for one in metadata.get("managedFields") or ()]
         # The label is not enough: one that somebody has taken off ours is drift, and the manager is still there.
         labelled = MANAGED.items() <= (metadata.get("labels") or {}).items()

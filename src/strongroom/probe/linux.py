@@ -21,15 +21,17 @@ _MACHINE_TYPE = re.compile(r"\bmachine = ([0-9A-F]{4})\b")  # of s390's "process
 _PARTITION = "PR/SM"
 _LS = re.compile(r"^([bcdl-][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+.*?(/\S{1,256})(?: -> .*)?$")
 # ls -l /dev, whose lines have no path; by its numbers a device file is told from what other folders have.
-_FOLDER = re.compile(r"[#$>] (?:sudo )?ls(?: -\w{1,6})?(?: (/[\w/.-]{1,200}?))/?(?: ?\|.*)?$")
+_FOLDER = re.compile(r"^ls(?: -\w{1,6})? (/[\w/.-]{1,200}?)/?(?: ?\|.*)?$")
 _NAME = r"[A-Za-z][\w.-]{0,63}"
 _NAMES = re.compile(rf"^{_NAME}(?:\s+{_NAME})*$")
 _IN_FOLDER = re.compile(rf"^[bcdl-][rwxsStT-]{{9}}[.+]?\s+\d+ .*\s({_NAME})$")
 _LS_DEV = re.compile(r"^([bc][rwxsStT-]{9})[.+]?\s+\d+\s+(\S{1,64})\s+(\S{1,64})\s+\d+,\s*\d+\s.*\s([\w-]{1,64})$")
 # grep -r . /sys/module/kvm_amd/parameters, and a prompt at which a file was shown, whose next line is what is in it.
 _GREPPED = re.compile(r"^(/sys/[\w./-]{1,200}):([^=]*)$")
-_SHOWN = re.compile(r"(?:^|[#$%>\u276f] |^➜ .{1,60} )(?:sudo )?cat (/(?:sys|proc)/\S{1,200})$")
-_GROUPS = re.compile(r"[#$>] (?:sudo )?(?:ls|find) (?:-\w{1,4} )?(/sys/kernel/iommu_groups)/? ?\| ?wc -l$")
+# A command that shows a file, or counts a folder: what it prints is that path's.
+_SHOWN = re.compile(
+    r"^cat (/(?:sys|proc)/\S{1,200})$|^(?:ls|find) (?:-\w{1,4} )?(/sys/kernel/iommu_groups)/? ?\| ?wc -l$"
+)
 _NVRM = ("NVRM version: ", "/proc/driver/nvidia/version")  # whose first line is like no other file's
 # A report of configfs, counted: wc -c of it, or behind a pipe.
 _COUNTED = re.compile(r"^(\d{1,9}) (/sys/\S{1,200}/outblob)$")
@@ -131,8 +133,8 @@ def sysfs(lines: Sequence[str]) -> dict[str, str]:
         elif match := _PIPED.search(line):
             shown = f"{match[1]}_bytes"
             continue
-        elif match := _SHOWN.search(line) or _GROUPS.search(line):
-            shown = match[1]
+        elif match := _SHOWN.match(paste.command(line) or ""):
+            shown = match[1] or match[2]
             continue
         elif match := _GREPPED.match(line):
             line = f"{match[1]}={match[2]}"
@@ -201,7 +203,7 @@ def devices(lines: Sequence[str]) -> dict[str, Node]:
     found: dict[str, Node] = {}
     folder = None
     for line in lines:
-        if match := _FOLDER.search(line):
+        if match := _FOLDER.match(paste.command(line) or ""):
             folder = match[1]
         elif paste.PROMPT.match(line):
             folder = None

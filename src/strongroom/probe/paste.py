@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile, takewhile
 
-_TOOLS = "cat|zcat|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
+_TOOLS = "cat|zcat|find|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
 # A prompt of sh, csh and zsh, or none; a tool's own complaint begins with its name and a colon.
-_PROMPT = r"^(?:[^\"'`]{0,80}?[#$%>] ?|➜ .{1,60} )?(?:sudo )?"
+_BEFORE = r"^(?:[^\"'`]{0,80}?[#$%>\u276f] ?|➜ .{1,60} )?(?:sudo )?"
 PROMPT = re.compile(r"^(?:\[\S{1,64}@\S{1,64} [^\]]{1,64}\]|\S{0,80})[#$] ")
 """The start of a line at which something was typed, whatever it was."""
-_COMMAND = re.compile(rf"{_PROMPT}((?:{_TOOLS})(?:\s[^:].*)?)$")
+_COMMAND = re.compile(rf"{_BEFORE}((?:{_TOOLS})(?:\s[^:].*)?)$")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _CONFIG = re.compile(r"^(?:[^\s:]{1,120}:)?(?:\d{1,6}:)?(?:(CONFIG_\w{1,80})=(.*)|# (CONFIG_\w{1,80}) is not set)\s*$")
 _BEFORE_OPTIONS = re.compile(r"^.*?\b(?:Kernel c|C)ommand line: ")
