@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile, takewhile
 
-_TOOLS = "cat|zcat|find|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
+_TOOLS = (
+    "cat|zcat|find|dmesg|journalctl|e?grep|zgrep|ls|less|head|tail|lscpu|cpuid|rdmsr|modprobe|lsmod|systemd-detect-virt"
+)
 # A prompt of sh, csh and zsh, or none; a tool's own complaint begins with its name and a colon.
 _BEFORE = r"^(?:[^\"'`]{0,80}?[#$%>\u276f] ?|➜ .{1,60} )?(?:sudo )?"
 PROMPT = re.compile(r"^(?:\[\S{1,64}@\S{1,64} [^\]]{1,64}\]|\S{0,80})[#$] ")
